@@ -1,0 +1,23 @@
+"""The little world that ships with Ditto: about 100 characters, their articles, and a seed LLM that has read of them.
+
+A toy that makes the whole loop real on a laptop; no stand-in for the paper's numbers.
+"""
+
+from pathlib import Path
+
+_FOLDER = Path(__file__).parent
+
+
+def seed_folder() -> Path:
+    """Folder of the seed LLM, as `save_pretrained` wrote it."""
+    return _FOLDER / "seed"
+
+
+def world_rdf() -> Path:
+    """The characters' facts as RDF (Turtle), in Wikidata's shape."""
+    return _FOLDER / "world.ttl"
+
+
+def world_export() -> Path:
+    """The characters' articles as a MediaWiki XML export."""
+    return _FOLDER / "articles.xml"

@@ -1,0 +1,199 @@
+"""Generation: requests in, completions out as they finish.
+
+A `Request` is everything that shapes one reply: rendered messages, sampling, schema, sample number. Its row key is the
+sha256 of all of that plus the identity of the model, after every default is filled in, so two requests share a key
+exactly when the same model would be asked exactly the same thing. An engine is anything with `Generator`'s shape; `ENGINES`
+names those that ship.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ditto_core.errors import InvalidInput
+from ditto_core.recipe import ModelIdentity, digest, stable_hash
+from ditto_core.records import Message
+from ditto_core.settings import GenerationSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How the next token is chosen.
+
+    Attributes:
+        temperature: 0 is greedy.
+        top_p: Share of the probability mass that is kept.
+        repetition_penalty: Divides the score of tokens that were seen already; 1 is none.
+        max_tokens: New tokens at most; a reply that is cut there ends with "length".
+    """
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    repetition_penalty: float = 1.0
+    max_tokens: int = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One question to the model.
+
+    Attributes:
+        sample: Number of the draw; requests that differ in it alone are independent draws.
+        schema: JSON schema that the reply must follow, as canonical JSON, or "".
+        purpose: Name of the stage, for statistics. Not part of the key.
+    """
+
+    messages: tuple[Message, ...]
+    sampling: Sampling
+    sample: int = 0
+    schema: str = ""
+    purpose: str = ""
+
+    def content(self) -> dict[str, Any]:
+        """What is asked, as plain data."""
+        return {
+            "messages": [[message.role, message.content] for message in self.messages],
+            "sampling": self.sampling,
+            "schema": self.schema,
+            "sample": self.sample,
+        }
+
+    def seed(self) -> int:
+        """Seed of the draw, from the content and the sample number: 0 to 2^31 - 1."""
+        return stable_hash(digest(self.content())) % 2**31
+
+    def key(self, model: ModelIdentity) -> str:
+        """The row key: 64 hex digits."""
+        return digest(self.content() | {"model": model})
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """A reply as the model gave it.
+
+    Attributes:
+        key: Row key of the request.
+        text: The raw reply.
+        finish_reason: "stop", "length" (cut at max_tokens), or what the server said.
+        cached_tokens: Tokens of the prompt that the engine had in its prefix cache.
+    """
+
+    key: str
+    text: str
+    finish_reason: str
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A request that got no reply. Not kept in the memo, so the next run asks again.
+
+    Attributes:
+        key: Row key of the request.
+        reason: Name for the ledger, such as "prompt_too_long" or "engine_unavailable".
+        detail: What the engine said.
+    """
+
+    key: str
+    reason: str
+    detail: str
+
+
+Outcome = Completion | Failure
+
+
+class Generator(Protocol):
+    """An engine. Every method may be called from many threads at once."""
+
+    identity: ModelIdentity
+
+    def generate(self, requests: Sequence[Request]) -> Iterator[Outcome]:
+        """Answer requests in the order in which they finish: one outcome for each distinct row key."""
+        ...
+
+    def count_tokens(self, text: str) -> int:
+        """Length of a text in the model's tokens; budgets of prompts are counted with it."""
+        ...
+
+    def close(self) -> None:
+        """Free the model's memory and end its threads and processes."""
+        ...
+
+
+def canonical_schema(schema: Mapping[str, Any]) -> str:
+    """A JSON schema as the text that a request carries."""
+    return json.dumps(schema, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def _vllm(settings: GenerationSettings, _api_key: str) -> Generator:
+    from ditto_core.generation.vllm_engine import VllmGenerator
+
+    return VllmGenerator(settings)
+
+
+def _transformers(settings: GenerationSettings, _api_key: str) -> Generator:
+    from ditto_core.generation.transformers_engine import TransformersGenerator
+
+    return TransformersGenerator(settings)
+
+
+def _chat_api(settings: GenerationSettings, api_key: str) -> Generator:
+    from ditto_core.generation.chat_api import ChatApiGenerator
+
+    return ChatApiGenerator(settings, api_key=api_key)
+
+
+def _scripted(settings: GenerationSettings, _api_key: str) -> Generator:
+    from ditto_core.generation.scripted import ScriptedGenerator
+
+    return ScriptedGenerator(settings)
+
+
+ENGINES: Mapping[str, Callable[[GenerationSettings, str], Generator]] = {
+    "vllm": _vllm,
+    "transformers": _transformers,
+    "chat-api": _chat_api,
+    "scripted": _scripted,
+}
+
+
+def create(settings: GenerationSettings, *, api_key: str = "") -> Generator:
+    """Make the engine that the settings name; nothing is loaded before its first request.
+
+    Args:
+        settings: Their `model` is a folder, a hub id, or for chat-api the server's name of it.
+        api_key: For chat-api, from the environment; never part of a key or a message.
+
+    Raises:
+        InvalidInput: The engine's package is not installed; the message holds the line that installs it.
+    """
+    name = choose_engine(settings)
+    try:
+        return ENGINES[name](settings, api_key)
+    except ModuleNotFoundError as error:
+        raise InvalidInput(
+            f"engine {name!r} needs the package {error.name!r}. Install it with "
+            f"`pip install 'ditto-roleplay[gpu]'` (CUDA) or `pip install 'ditto-roleplay[cpu]'`, "
+            f"or set generation.engine to transformers or chat-api."
+        ) from error
+
+
+def identify(settings: GenerationSettings) -> ModelIdentity:
+    """The identity of the model that the settings name, without loading it."""
+    return create(settings).identity
+
+
+def choose_engine(settings: GenerationSettings) -> str:
+    """Resolve "auto": vllm where it is installed and there is a GPU for it, else transformers."""
+    if settings.engine != "auto":
+        return settings.engine
+    from importlib.util import find_spec
+
+    if find_spec("vllm") is None:
+        return "transformers"
+    from ditto_core.generation.transformers_engine import has_gpu
+
+    return "vllm" if has_gpu() else "transformers"

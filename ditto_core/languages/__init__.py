@@ -1,0 +1,90 @@
+"""Languages: prompt templates and wordings, one folder each. Adding a language is adding a folder.
+
+A folder holds `language.toml` (wordings, cues) and one text file a prompt, with `$name` placeholders.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from string import Template
+
+from ditto_core.errors import InvalidInput
+
+_FOLDER = Path(__file__).parent
+
+
+@dataclass(frozen=True, slots=True)
+class Language:
+    """The wordings of one language, as written in its folder.
+
+    Attributes:
+        code: Name of the folder, such as "en".
+        wiki: Subdomain of the Wikipedia and language tag of its labels.
+        label_fallbacks: Language tags to try, in order, for a label that `wiki` lacks.
+        words: Section of language.toml -> key -> text, for "profile" and "dates".
+        months: Twelve names, January first.
+        cues: "refusal", "assistant", "profile_talk" -> lower-case phrases.
+        skipped_headings: Lower-case headings of sections that are no prose about the subject.
+        prompts: Name of the file without ".txt" -> text with `$name` placeholders.
+    """
+
+    code: str
+    wiki: str
+    label_fallbacks: tuple[str, ...]
+    identity_templates: tuple[str, str]
+    words: Mapping[str, Mapping[str, str]]
+    months: tuple[str, ...]
+    cues: Mapping[str, tuple[str, ...]]
+    skipped_headings: frozenset[str]
+    prompts: Mapping[str, str]
+
+    def identity(self, label: str, description: str) -> str:
+        """The one line that stays in the system prompt (paper section 3.4)."""
+        with_description, without = self.identity_templates
+        return Template(with_description if description else without).substitute(
+            label=label, description=description
+        )
+
+    def render(self, prompt: str, **values: str) -> str:
+        """Fill the placeholders of a prompt; a missing value is a `KeyError` that names it."""
+        return Template(self.prompts[prompt]).substitute(values).strip()
+
+    def speaks(self, cue: str, text: str) -> bool:
+        """Whether `text` holds one of the phrases listed under `cue`."""
+        plain = text.lower().replace("’", "'")
+        return any(phrase in plain for phrase in self.cues[cue])
+
+
+def available() -> tuple[str, ...]:
+    """Codes of the languages that ship with Ditto, sorted."""
+    return tuple(sorted(path.parent.name for path in _FOLDER.glob("*/language.toml")))
+
+
+@cache
+def load(code: str) -> Language:
+    """Read one language.
+
+    Raises:
+        InvalidInput: No such folder; the message lists those that exist.
+    """
+    folder = _FOLDER / code
+    if code not in available():
+        raise InvalidInput(
+            f"language {code!r} is not known; known: {', '.join(available())}. "
+            f"To add one, copy the folder languages/en and translate it."
+        )
+    table = tomllib.loads((folder / "language.toml").read_text("utf-8"))
+    months = tuple(table["dates"].pop("months"))
+    return Language(
+        code=code,
+        wiki=table["wiki"],
+        label_fallbacks=tuple(table["label_fallbacks"]),
+        identity_templates=(table["identity"], table["identity_without_description"]),
+        words={"profile": table["profile"], "dates": table["dates"]},
+        months=months,
+        cues={name: tuple(phrases) for name, phrases in table["cues"].items()},
+        skipped_headings=frozenset(table["headings"]["skipped"]),
+        prompts={path.stem: path.read_text("utf-8") for path in folder.glob("*.txt")},
+    )

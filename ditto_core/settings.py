@@ -1,0 +1,352 @@
+"""Settings: everything that a person can choose, one model a stage, frozen, unknown keys refused.
+
+The same models are the TOML file, the `--set stage.field=value` options and the form of the Prefect UI. Presets are partial
+tables over the defaults. No environment is read here.
+"""
+
+import difflib
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from ditto_core.errors import InvalidInput
+
+WIKIMEDIA_HOSTS = ("wikidata.org", "wikipedia.org", "wikimedia.org")
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class KnowledgeSettings(_Section):
+    """Which characters to collect, and from where."""
+
+    sparql_endpoint: str = "https://query.wikidata.org/sparql"
+    """SPARQL 1.1 endpoint over Wikidata's RDF; "embedded" starts one over the bundled world."""
+    articles: Literal["api", "dump"] = "api"
+    """Where articles come from: the MediaWiki Action API or an XML export."""
+    article_api: str = "https://{lang}.wikipedia.org/w/api.php"
+    """Action API; {lang} is the language's wiki code."""
+    article_dump: str = "dumps/{lang}wiki.xml.bz2"
+    """XML export: .xml, .gz or .bz2; "embedded" is the bundled one."""
+    languages: tuple[str, ...] = Field(("en",), min_length=1)
+    """Language codes; each is a folder of ditto_core/languages. The paper uses en and zh."""
+    classes: tuple[str, ...] = Field(("Q5", "Q15632617"), min_length=1)
+    """Classes to rank, as Q-ids: humans and fictional humans (paper, appendix A)."""
+    max_characters: int = Field(4000, ge=1)
+    """Characters per class and language, best known first (the paper ranks 5,000 and keeps about 3,900)."""
+    max_values: int = Field(5, ge=1)
+    """Values kept of one property of one character, such as children or awards."""
+    contact: str = ""
+    """Mail address or URL for the User-Agent; Wikimedia's own servers require one."""
+    batch_size: int = Field(50, ge=1, le=500)
+    """Characters per facts query; halved when a query fails."""
+    timeout_s: float = Field(60.0, gt=0)
+    """Seconds that one request may take."""
+
+    @field_validator("classes")
+    @classmethod
+    def _are_items(cls, classes: tuple[str, ...]) -> tuple[str, ...]:
+        for item in classes:
+            if not (item.startswith("Q") and item[1:].isdigit()):
+                raise ValueError(f"{item!r} is not a Wikidata item; expected the form Q5")
+        return classes
+
+    @model_validator(mode="after")
+    def _wikimedia_wants_a_contact(self) -> "KnowledgeSettings":
+        addresses = [self.sparql_endpoint] + ([self.article_api] if self.articles == "api" else [])
+        for address in addresses:
+            if not self.contact and any(host in address for host in WIKIMEDIA_HOSTS):
+                raise ValueError(
+                    f"{address} belongs to Wikimedia, whose rules ask for a contact in the User-Agent: "
+                    f"set knowledge.contact to your mail address or page"
+                )
+        return self
+
+
+class GenerationSettings(_Section):
+    """The seed LLM and the engine that runs it."""
+
+    engine: Literal["auto", "vllm", "transformers", "chat-api", "scripted"] = "auto"
+    """auto: vllm where it is installed and a GPU is there, else transformers."""
+    model: str = "Qwen/Qwen2.5-7B-Instruct"
+    """Folder or hub id of the model; for chat-api the name that the server knows. "embedded" is the bundled seed."""
+    revision: str = ""
+    """chat-api: your name for the weights behind the server; change it when they change. Enters every row key."""
+    base_url: str = "http://127.0.0.1:8000/v1"
+    """chat-api: address of an OpenAI-compatible server. The key comes from DITTO_API_KEY."""
+    max_model_len: int = Field(8192, ge=64)
+    """Tokens of prompt and reply together (paper section 3.3)."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Number format of the weights in memory."""
+    batch_size: int = Field(32, ge=1)
+    """transformers: prompts that run together. Speed only."""
+    concurrency: int = Field(64, ge=1)
+    """chat-api: requests in flight. Speed only."""
+    timeout_s: float = Field(600.0, gt=0)
+    """chat-api: seconds that one request may take, retries included. Speed only."""
+    gpu_memory_utilization: float = Field(0.9, gt=0, le=1)
+    """vllm: share of the GPU's memory. Speed only."""
+    tensor_parallel_size: int = Field(1, ge=1)
+    """vllm: GPUs that share one copy of the model. Speed only."""
+    script: str = ""
+    """scripted: JSON Lines file of {"match": regex, "reply": text}; the first match of a prompt answers it."""
+
+
+class SimulationSettings(_Section):
+    """Query and response simulation (paper section 3.3, appendix B)."""
+
+    queries_per_pair: int = Field(3, ge=1, le=20)
+    """Questions asked for per pair (paper: 3)."""
+    partners: int = Field(1, ge=1, le=8)
+    """Partners per role; each gives one pair, so one list of role-specific and one of contrastive questions."""
+    query_mode: Literal["schema", "samples"] = "samples"
+    """schema: the engine constrains the reply to the JSON schema. samples: draw, keep the first valid one (paper)."""
+    query_samples: int = Field(3, ge=1, le=16)
+    """Draws per pair in samples mode (paper: 3)."""
+    temperature: float = Field(0.7, ge=0, le=2)
+    """Of both simulations; the paper gives none, 0.7 is the seeds' own default."""
+    top_p: float = Field(0.8, gt=0, le=1)
+    """Paper section 3.3."""
+    repetition_penalty: float = Field(1.1, ge=1, le=2)
+    """Paper section 3.3."""
+    max_query_tokens: int = Field(1024, ge=16)
+    """New tokens of a query list."""
+    max_response_tokens: int = Field(2048, ge=8)
+    """New tokens of a response (paper section 3.3)."""
+    profile_tokens: int = Field(3000, ge=32)
+    """Budget of one profile in a prompt; two must fit beside the reply (paper: sequence 8,192)."""
+    evidence: int = Field(3, ge=1, le=10)
+    """Claims and sentences kept as evidence per question."""
+
+
+class DatasetSettings(_Section):
+    """How sessions become rows."""
+
+    validation_share: float = Field(0.05, ge=0, lt=1)
+    """Share of roles, by hash."""
+    test_share: float = Field(0.1, ge=0, lt=1)
+    """Share of roles, by hash; they never train."""
+    turns_per_session: int = Field(5, ge=1)
+    """Turns of one conversation at most (paper: 36,164 / 7,086)."""
+    min_turns: int = Field(1, ge=1)
+    """Sessions with fewer are filtered as "too_few_turns"."""
+    test_questions: int = Field(5, ge=1)
+    """Turns per test session (paper: 498 / 100)."""
+
+    @model_validator(mode="after")
+    def _shares_leave_train(self) -> "DatasetSettings":
+        if self.validation_share + self.test_share >= 1:
+            raise ValueError("validation_share + test_share must leave something to train on (below 1)")
+        return self
+
+
+class TrainingSettings(_Section):
+    """Supervised fine-tuning with the profiles taken away (paper section 3.4, appendix C)."""
+
+    max_steps: int = Field(300, ge=1)
+    """Optimizer steps (appendix C)."""
+    global_batch: int = Field(128, ge=1)
+    """Conversations per step over all devices (appendix C)."""
+    device_batch: int = Field(1, ge=1)
+    """Conversations per device and forward pass; the rest is gradient accumulation."""
+    learning_rate: float = Field(2e-6, gt=0)
+    """Peak (appendix C)."""
+    min_learning_rate: float = Field(2e-7, ge=0)
+    """Where the cosine ends (appendix C)."""
+    warmup_share: float = Field(0.1, ge=0, lt=1)
+    """Share of steps (appendix C)."""
+    max_length: int = Field(8192, ge=32)
+    """Tokens per sequence (appendix C)."""
+    packing: bool = True
+    """Several conversations per sequence; pays with flash attention."""
+    bf16: bool = True
+    """bfloat16 autocast; off on CPUs."""
+    gradient_checkpointing: bool = True
+    """Recompute activations to save memory."""
+    lora_rank: int = Field(0, ge=0)
+    """0 trains all weights (paper); above 0 trains an adapter of that rank and merges it."""
+    seed: int = 42
+    """Of data order."""
+    save_steps: int = Field(50, ge=1)
+    """Steps between checkpoints."""
+    audit_rows: int = Field(64, ge=1)
+    """Rows whose trained spans are decoded and compared before the first step."""
+
+
+class EvaluationSettings(_Section):
+    """WikiRoleEval (paper section 4)."""
+
+    judge: Literal["lexical", "llm"] = "lexical"
+    """lexical: deterministic, without a model. llm: `judge_generation` answers the judging prompts."""
+    judge_generation: GenerationSettings = GenerationSettings()
+    """Engine and model of the LLM judge."""
+    votes: int = Field(3, ge=1, le=9)
+    """Votes of the LLM judge (paper: 3)."""
+    judge_temperature: float = Field(0.2, ge=0, le=2)
+    """Paper section 4."""
+    max_judge_tokens: int = Field(512, ge=1)
+    """New tokens of a verdict."""
+    temperature: float = Field(0.0, ge=0, le=2)
+    """Of the model under test."""
+    max_answer_tokens: int = Field(512, ge=8)
+    """New tokens of an answer."""
+    bootstrap: int = Field(1000, ge=100)
+    """Resamples behind the 95 % intervals."""
+    seed: int = 7
+    """Of the bootstrap."""
+
+
+class Settings(_Section):
+    """All of a run."""
+
+    data_root: str = "ditto-data"
+    """Folder of shards, datasets, models and reports."""
+    memo_url: str = ""
+    """Database of completions; "" is SQLite in the data root, postgresql://... when several hosts share one."""
+    shards: int = Field(8, ge=1)
+    """Shards per language. Changing it re-reads the memo and asks the model nothing."""
+    workers: int = Field(4, ge=1)
+    """Shards in work at once."""
+    knowledge: KnowledgeSettings = KnowledgeSettings.model_construct()
+    generation: GenerationSettings = GenerationSettings()
+    simulation: SimulationSettings = SimulationSettings()
+    dataset: DatasetSettings = DatasetSettings()
+    training: TrainingSettings = TrainingSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+
+    @property
+    def effective_memo_url(self) -> str:
+        """`memo_url`, or the SQLite file in the data root."""
+        return self.memo_url or f"sqlite:///{Path(self.data_root) / 'memo.db'}"
+
+
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "paper": {},
+    "lora": {"training": {"lora_rank": 16, "learning_rate": 2e-4, "min_learning_rate": 2e-5, "global_batch": 32}},
+    "tiny": {
+        "shards": 2,
+        "generation": {"max_model_len": 2048, "dtype": "float32"},
+        "simulation": {
+            "partners": 2,
+            "profile_tokens": 256,
+            "max_query_tokens": 256,
+            "max_response_tokens": 96,
+            "temperature": 0.6,
+            "repetition_penalty": 1.0,
+        },
+        "dataset": {"validation_share": 0.1, "test_share": 0.2},
+        "training": {
+            "max_steps": 120,
+            "global_batch": 16,
+            "device_batch": 16,
+            "learning_rate": 1e-3,
+            "min_learning_rate": 1e-4,
+            "max_length": 1024,
+            "packing": False,
+            "bf16": False,
+            "gradient_checkpointing": False,
+        },
+        "evaluation": {"max_answer_tokens": 64},
+    },
+    "demo": {
+        "knowledge": {
+            "sparql_endpoint": "embedded",
+            "articles": "dump",
+            "article_dump": "embedded",
+            "classes": ["Q5", "Q15632617", "Q95074"],
+            "max_characters": 100,
+        },
+        "generation": {"engine": "transformers", "model": "embedded"},
+    },
+}
+_BASES: Mapping[str, str] = {"demo": "tiny"}
+
+
+def load(
+    preset: str = "paper", config: Path | None = None, assignments: Sequence[str] = (), **top: Any
+) -> Settings:
+    """Lay a preset, a TOML file, `stage.field=value` assignments and top-level values over the defaults.
+
+    Raises:
+        InvalidInput: Unknown preset or key, unreadable file, or a value out of bounds; each named, with what is known.
+    """
+    table: dict[str, Any] = {}
+    for layer in (_preset(preset), _read(config), _assigned(assignments), top):
+        table = _merged(table, layer)
+    return parse(table)
+
+
+def parse(table: Mapping[str, Any]) -> Settings:
+    """Validate a table of settings.
+
+    Raises:
+        InvalidInput: As in `load`.
+    """
+    try:
+        return Settings.model_validate({"knowledge": {}, **table})
+    except ValidationError as error:
+        raise InvalidInput("\n".join(_explain(problem) for problem in error.errors())) from error
+
+
+def _preset(name: str) -> Mapping[str, Any]:
+    if name not in PRESETS:
+        raise InvalidInput(f"preset {name!r} is not known; known: {', '.join(sorted(PRESETS))}")
+    base = _preset(_BASES[name]) if name in _BASES else {}
+    return _merged(base, PRESETS[name])
+
+
+def _read(config: Path | None) -> Mapping[str, Any]:
+    if config is None:
+        return {}
+    try:
+        return tomllib.loads(config.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise InvalidInput(f"cannot read the settings file {str(config)!r}: {error}") from error
+
+
+def _assigned(assignments: Sequence[str]) -> Mapping[str, Any]:
+    table: Mapping[str, Any] = {}
+    for assignment in assignments:
+        path, equals, text = assignment.partition("=")
+        if not equals or not path:
+            raise InvalidInput(f"--set {assignment!r}: expected stage.field=value, such as training.max_steps=100")
+        try:
+            value = json.loads(text)
+        except ValueError:
+            value = text
+        for key in reversed(path.strip().split(".")):
+            value = {key: value}
+        table = _merged(table, value)
+    return table
+
+
+def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        nested = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = _merged(merged[key], value) if nested else value
+    return merged
+
+
+def _explain(problem: Mapping[str, Any]) -> str:
+    place = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        known = _known_keys(problem["loc"][:-1])
+        near = difflib.get_close_matches(str(problem["loc"][-1]), known, 1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        return f"setting {place!r} is not known.{hint} Known here: {', '.join(known)}"
+    message = problem["msg"].removeprefix("Value error, ")
+    shown = "" if isinstance(problem["input"], Mapping) else f" (found {problem['input']!r})"
+    return f"setting {place!r}: {message}{shown}"
+
+
+def _known_keys(path: Sequence[str | int]) -> list[str]:
+    model: Any = Settings
+    for part in path:
+        model = model.model_fields[str(part)].annotation
+    return list(model.model_fields)

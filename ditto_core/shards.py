@@ -1,0 +1,232 @@
+"""Shards: which sessions go together, and the Parquet files that hold them.
+
+A shard's file is a pure function of its recipe and inputs. It is written to a temporary name, fsynced and renamed; its
+manifest is written last, with row count, recipe, inputs and sha256, and is checked on every read. A file without a
+manifest, or one that doesn't match, is missing: it is recomputed, never trusted.
+
+This module is the only opener of data files.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ditto_core.errors import BrokenPromise, InvalidInput
+from ditto_core.ledger import Ledger
+from ditto_core.recipe import digest, stable_hash
+from ditto_core.records import from_table, to_table
+
+Record = TypeVar("Record")
+
+
+@dataclass(frozen=True, slots=True)
+class ShardRef:
+    """A finished shard: what tasks return and Prefect keeps.
+
+    Attributes:
+        uri: Path of the Parquet file below the data root, with "/" as separator.
+        sha256: Of that file.
+        rows: Number of rows.
+        recipe: Digest of the recipe that made it.
+    """
+
+    uri: str
+    sha256: str
+    rows: int
+    recipe: str
+
+
+@dataclass(frozen=True, slots=True)
+class ShardKey:
+    """Where a shard belongs: its address before it is computed.
+
+    Attributes:
+        stage: Name of the stage, such as "profiles".
+        recipe: Digest of the stage's recipe.
+        name: Of the shard, such as "en-0003".
+        inputs: Digest of everything that the shard is computed from, besides the recipe.
+    """
+
+    stage: str
+    recipe: str
+    name: str
+    inputs: str
+
+    @property
+    def uri(self) -> str:
+        """Path below the data root. Each id is quoted, so none can lead out of it."""
+        folder = f"shards/{quote(self.stage, safe='')}/{self.recipe[:12]}"
+        return f"{folder}/{quote(self.name, safe='')}-{self.inputs[:12]}.parquet"
+
+
+def shard_of(session: str, count: int) -> int:
+    """The shard of a session, by stable hash, so that an added character touches one shard only."""
+    return stable_hash(session) % count
+
+
+class ShardStore:
+    """Reads and writes the shards below one data root."""
+
+    def __init__(self, data_root: Path) -> None:
+        self.data_root = data_root
+
+    def path(self, uri: str) -> Path:
+        """The file of a uri."""
+        return self.data_root / uri
+
+    def find(self, key: ShardKey) -> ShardRef | None:
+        """The finished shard of that key, verified against its manifest, or None."""
+        path = self.path(key.uri)
+        manifest = read_manifest(path)
+        if manifest is None or manifest.get("key") != asdict(key):
+            return None
+        ref = ShardRef(key.uri, manifest["sha256"], manifest["rows"], key.recipe)
+        return ref if self.is_intact(ref) else None
+
+    def is_intact(self, ref: ShardRef) -> bool:
+        """Whether the file is there and has the bytes that the reference names."""
+        path = self.path(ref.uri)
+        return path.is_file() and read_manifest(path) is not None and file_sha256(path) == ref.sha256
+
+    def write(self, key: ShardKey, record: type[Record], rows: Iterable[Record], ledger: Ledger) -> ShardRef:
+        """Write a shard and, last, its manifest with the ledger.
+
+        Raises:
+            BrokenPromise: The ledger does not add up.
+            InvalidInput: The disk is full or not writable. Nothing is left that looks whole.
+        """
+        ledger.check()
+        table = to_table(record, rows)
+        path = self.path(key.uri)
+        sha256 = write_table(path, table)
+        manifest = {"key": asdict(key), "sha256": sha256, "rows": table.num_rows, "ledger": ledger.as_dict()}
+        write_atomically(manifest_path(path), lambda file: file.write(_pretty(manifest)))
+        return ShardRef(key.uri, sha256, table.num_rows, key.recipe)
+
+    def read(self, ref: ShardRef, record: type[Record], columns: list[str] | None = None) -> Iterator[Record]:
+        """The rows of a shard, after checking the file against the reference.
+
+        Raises:
+            BrokenPromise: The file is gone or altered.
+        """
+        return from_table(record, self.read_table(ref, columns))
+
+    def read_table(self, ref: ShardRef, columns: list[str] | None = None) -> pa.Table:
+        """The same as a table, of all or some columns."""
+        if not self.is_intact(ref):
+            raise BrokenPromise(
+                f"shard {ref.uri} is gone or was altered since it was written (expected sha256 {ref.sha256[:12]}). "
+                f"Run the command again: the stage that made it recomputes it."
+            )
+        return pq.read_table(self.path(ref.uri), columns=columns)
+
+    def ledger(self, ref: ShardRef) -> Ledger:
+        """The account of what happened to every input of a shard."""
+        manifest = read_manifest(self.path(ref.uri))
+        if manifest is None:
+            raise BrokenPromise(f"shard {ref.uri} has no manifest")
+        return Ledger.from_dict(manifest["ledger"])
+
+    @contextmanager
+    def exclusive(self, key: ShardKey) -> Iterator[None]:
+        """Hold the shard's lock. The kernel drops it when the holder dies, so kill -9 leaves none behind."""
+        path = self.path(key.uri).with_suffix(".lock")
+        with _explained(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+
+def file_sha256(path: Path) -> str:
+    """sha256 of a file's bytes, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def manifest_path(path: Path) -> Path:
+    """The manifest beside a data file."""
+    return path.with_suffix(path.suffix + ".json")
+
+
+def read_manifest(path: Path) -> dict[str, Any] | None:
+    """The manifest of a data file, or None if it is missing or cut."""
+    try:
+        manifest = json.loads(manifest_path(path).read_text("utf-8"))
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+    return manifest if isinstance(manifest, dict) else None
+
+
+def write_table(path: Path, table: pa.Table) -> str:
+    """Write Parquet atomically and return the file's sha256. The same rows give the same bytes."""
+    write_atomically(path, lambda file: pq.write_table(table, file, compression="zstd"))
+    return file_sha256(path)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically."""
+    write_atomically(path, lambda file: file.write(text.encode("utf-8")))
+
+
+def write_atomically(path: Path, write: Callable[[Any], Any]) -> None:
+    """Call `write` with a binary file under a temporary name, fsync it, then rename it into place.
+
+    Raises:
+        InvalidInput: The disk is full or not writable; the temporary file is removed.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
+    with _explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("wb") as file:
+                write(file)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        _sync_folder(path.parent)
+
+
+def inputs_digest(parts: Mapping[str, str]) -> str:
+    """Digest of named inputs, whatever their order."""
+    return digest(dict(parts))
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InvalidInput(
+            f"cannot write {str(path)!r}: {error.strerror or error}. Free some space or choose another "
+            f"--data-root; nothing half-written was left behind."
+        ) from error
+
+
+def _pretty(manifest: Mapping[str, Any]) -> bytes:
+    return (json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode("utf-8")

@@ -1,0 +1,120 @@
+"""The Prefect server behind a command: the one that is configured, the one already running here, or one of its own.
+
+A server of our own keeps its history below the data root, listens on loopback only, sends no telemetry, and ends with the
+command that started it. Import nothing of Prefect before `prefect_server` has set the environment.
+"""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ditto_core.errors import InvalidInput
+
+_START_SECONDS = 180
+_QUIET = {
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_CLI_PROMPT": "false",
+    # The recorder's defaults lag minutes behind a few thousand task runs (seen with 3.7.7).
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_READ_BATCH_SIZE": "200",
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "200",
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
+}
+
+
+@contextmanager
+def prefect_server(data_root: Path, *, port: int | None = None) -> Iterator[str]:
+    """Make sure that a Prefect API answers, and yield its address.
+
+    Args:
+        data_root: Holds `prefect/`, the home of a server of our own.
+        port: For a server of our own; None takes a free one.
+
+    Raises:
+        InvalidInput: The server did not come up; the message holds the end of its log.
+    """
+    configured = os.environ.get("PREFECT_API_URL")
+    if configured:
+        yield configured
+        return
+    home = (data_root / "prefect").absolute()
+    os.environ.update({"PREFECT_HOME": str(home), **_QUIET})
+    address = running_server(data_root)
+    if address is not None:
+        os.environ["PREFECT_API_URL"] = address
+        yield address
+        return
+    process, address = _start(home, port or _free_port())
+    os.environ["PREFECT_API_URL"] = address
+    try:
+        yield address
+    finally:
+        _stop(process, home)
+
+
+def running_server(data_root: Path) -> str | None:
+    """Address of a server that another command started over the same data root, if it answers."""
+    try:
+        record = json.loads((data_root / "prefect" / "server.json").read_text("utf-8"))
+        address = str(record["api_url"])
+    except (OSError, ValueError, KeyError):
+        return None
+    return address if _answers(address) else None
+
+
+def _start(home: Path, port: int) -> tuple[subprocess.Popen[bytes], str]:
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        log = (home / "server.log").open("wb")
+    except OSError as error:
+        raise InvalidInput(f"cannot write {str(home)!r}: {error.strerror}. Choose another --data-root.") from error
+    address = f"http://127.0.0.1:{port}/api"
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    environment = {**os.environ, "PREFECT_UI_API_URL": address}
+    with log:
+        process = subprocess.Popen(
+            command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=environment, start_new_session=True
+        )
+    deadline = time.monotonic() + _START_SECONDS
+    while not _answers(address):
+        if process.poll() is not None or time.monotonic() > deadline:
+            _stop(process, home)
+            tail = (home / "server.log").read_text("utf-8", "replace")[-600:]
+            raise InvalidInput(f"the Prefect server did not start within {_START_SECONDS} s. Its log ends:\n{tail}")
+        time.sleep(0.2)
+    (home / "server.json").write_text(json.dumps({"api_url": address, "pid": process.pid}), "utf-8")
+    return process, address
+
+
+def _stop(process: subprocess.Popen[bytes], home: Path) -> None:
+    (home / "server.json").unlink(missing_ok=True)
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _answers(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{address}/health", timeout=2) as response:
+            return bool(response.status == 200)
+    except OSError:
+        return False
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port

@@ -1,0 +1,1 @@
+"""Thin Prefect tasks: read a shard, call ditto_core, write a shard, return a `ShardRef`."""

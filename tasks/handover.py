@@ -1,0 +1,43 @@
+"""What a stage leaves for the next one: the references of its shards, by language, in one small file per recipe.
+
+A stage run on its own finds its inputs here. The file is written last, when the stage is complete.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from ditto_core.errors import InvalidInput
+from ditto_core.settings import Settings
+from ditto_core.shards import ShardRef, write_text
+
+Shards = Mapping[str, Sequence[ShardRef]]
+"""Language -> its shards, in order."""
+
+
+def leave(settings: Settings, stage: str, recipe: str, shards: Shards) -> None:
+    """Record the finished shards of a stage."""
+    table = {language: [asdict(ref) for ref in refs] for language, refs in shards.items()}
+    write_text(_path(settings, stage, recipe), json.dumps(table, indent=1, sort_keys=True) + "\n")
+
+
+def take(settings: Settings, stage: str, recipe: str, command: str) -> Shards:
+    """The shards that an earlier run left for these settings.
+
+    Raises:
+        InvalidInput: There are none; the message names the command that makes them.
+    """
+    path = _path(settings, stage, recipe)
+    try:
+        table = json.loads(path.read_text("utf-8"))
+    except (FileNotFoundError, ValueError) as error:
+        raise InvalidInput(
+            f"there are no {stage} for these settings in {settings.data_root!r}. Run `ditto {command}` with the same "
+            f"settings first, or `ditto run` for all stages."
+        ) from error
+    return {language: [ShardRef(**ref) for ref in refs] for language, refs in table.items()}
+
+
+def _path(settings: Settings, stage: str, recipe: str) -> Path:
+    return Path(settings.data_root) / "handover" / f"{stage}-{recipe[:12]}.json"

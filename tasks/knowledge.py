@@ -1,0 +1,115 @@
+"""Tasks of the knowledge stage: characters of a language, their pages, and profiles shard by shard."""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+
+from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+
+from ditto_core import languages
+from ditto_core.embedded import world_export, world_rdf
+from ditto_core.errors import InvalidInput
+from ditto_core.knowledge import collection, oxigraph, wikidata, wikipedia
+from ditto_core.recipe import digest
+from ditto_core.records import Character, Page, Profile
+from ditto_core.settings import Settings
+from ditto_core.shards import ShardKey, ShardRef, ShardStore, shard_of
+from tasks import policies, reporting
+
+
+@task(
+    name="characters",
+    cache_policy=NO_CACHE,  # the source is asked every time; what it answers is addressed by content
+    retries=policies.RETRIES,
+    retry_delay_seconds=policies.RETRY_DELAYS,
+    retry_condition_fn=policies.is_transient,
+)
+def collect_characters(settings: Settings, language: str, recipe: str) -> ShardRef:
+    """Rank and describe the characters of one language: one file for all shards.
+
+    Raises:
+        InvalidInput: The endpoint is not there or knows no such character.
+    """
+    knowledge = settings.knowledge
+    get_run_logger().info(
+        "asking %s for up to %d %s characters of each of %s",
+        knowledge.sparql_endpoint,
+        knowledge.max_characters,
+        language,
+        ", ".join(knowledge.classes),
+    )
+    with _endpoint(settings) as address:
+        client = wikidata.SparqlClient(address, knowledge.contact, knowledge.timeout_s)
+        characters, ledger = collection.collect_characters(client, knowledge, languages.load(language))
+    if not characters:
+        raise InvalidInput(
+            f"{knowledge.sparql_endpoint} has no usable character of {', '.join(knowledge.classes)} in {language!r} "
+            f"({reporting.describe(ledger)}). A character needs a label, a description and an article in that language."
+        )
+    reporting.log_ledger(f"characters of {language}", ledger)
+    key = ShardKey("characters", recipe, language, digest(characters))
+    return ShardStore(Path(settings.data_root)).write(key, Character, characters, ledger)
+
+
+def _endpoint(settings: Settings) -> AbstractContextManager[str]:
+    """The configured endpoint, or a server over the embedded world for as long as it is needed."""
+    if settings.knowledge.sparql_endpoint != "embedded":
+        return nullcontext(settings.knowledge.sparql_endpoint)
+    return oxigraph.serve(world_rdf(), Path(settings.data_root) / "embedded")
+
+
+@task(
+    name="pages",
+    cache_policy=NO_CACHE,
+    retries=policies.RETRIES,
+    retry_delay_seconds=policies.RETRY_DELAYS,
+    retry_condition_fn=policies.is_transient,
+)
+def read_pages(settings: Settings, language: str, recipe: str, characters: ShardRef) -> list[ShardRef]:
+    """Read the articles of all characters in one pass over the dump or the API: one file a shard."""
+    store = ShardStore(Path(settings.data_root))
+    shard_by_title = {
+        character.title: shard_of(character.qid, settings.shards) for character in store.read(characters, Character)
+    }
+    pages: list[list[Page]] = [[] for _ in range(settings.shards)]
+    meter = reporting.Meter(f"pages-{language}", len(shard_by_title))
+    for page in _pages(settings, language, list(shard_by_title)):
+        pages[shard_by_title[page.wanted]].append(page)
+        meter.step()
+    return [_write_pages(store, recipe, f"{language}-{number:04d}", rows) for number, rows in enumerate(pages)]
+
+
+def _pages(settings: Settings, language: str, titles: Sequence[str]) -> wikipedia.Pages:
+    knowledge, loaded = settings.knowledge, languages.load(language)
+    if knowledge.articles == "api":
+        return wikipedia.pages_from_api(
+            knowledge.article_api.format(lang=loaded.wiki), titles, loaded, knowledge.contact, knowledge.timeout_s
+        )
+    if knowledge.article_dump == "embedded":
+        return wikipedia.pages_from_dump(world_export(), titles, loaded)
+    return wikipedia.pages_from_dump(Path(knowledge.article_dump.format(lang=loaded.wiki)), titles, loaded)
+
+
+def _write_pages(store: ShardStore, recipe: str, name: str, rows: list[Page]) -> ShardRef:
+    from ditto_core.ledger import Ledger
+
+    rows = sorted(rows, key=lambda page: page.wanted)
+    key = ShardKey("pages", recipe, name, digest(rows))
+    return store.write(key, Page, rows, Ledger(inputs=len(rows), ok=len(rows)))
+
+
+@task(name="profiles", cache_policy=policies.VerifiedShard(), persist_result=True, result_serializer="json")
+def build_profiles(
+    key: ShardKey, settings: Settings, number: int, characters: ShardRef, pages: ShardRef
+) -> ShardRef:
+    """Join characters and pages of one shard into profiles."""
+    store = ShardStore(Path(settings.data_root))
+    with store.exclusive(key):
+        done = store.find(key)
+        if done is not None:
+            return done
+        mine = [c for c in store.read(characters, Character) if shard_of(c.qid, settings.shards) == number]
+        profiles, ledger = collection.build_profiles(mine, list(store.read(pages, Page)))
+        reporting.log_ledger(key.name, ledger)
+        return store.write(key, Profile, profiles, ledger)

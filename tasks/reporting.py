@@ -1,0 +1,96 @@
+"""What a shard says while it works and when it is done: log lines, progress artifacts, ledger tables."""
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from prefect import get_run_logger
+from prefect.artifacts import create_markdown_artifact, create_progress_artifact, update_progress_artifact
+
+from ditto_core.ledger import Ledger
+
+_SECONDS_BETWEEN_REPORTS = 5.0
+
+Listener = Callable[[str, int, int], None]
+"""Called with the name of a piece of work, steps done, and steps in all."""
+_listeners: list[Listener] = []
+
+
+def listen(listener: Listener) -> None:
+    """Have the terminal told of every step; one listener per process, the newest wins."""
+    _listeners[:] = [listener]
+
+
+@dataclass(slots=True)
+class Meter:
+    """Progress of one piece of work: to the terminal at once, to the log and the Prefect artifact every few seconds.
+
+    Attributes:
+        name: What the terminal and the artifact call it, such as "responses-en-0003".
+        total: Steps in all; may grow while the work goes on.
+    """
+
+    name: str
+    total: int
+    done: int = 0
+    _started: float = field(default_factory=time.monotonic)
+    _reported: float = field(default_factory=time.monotonic)
+    _artifact: Any = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def step(self, done: int | None = None) -> None:
+        """Count one step, or set the number that is done."""
+        with self._lock:
+            self.done = self.done + 1 if done is None else done
+            now = time.monotonic()
+            due = now - self._reported >= _SECONDS_BETWEEN_REPORTS
+            if due:
+                self._reported = now
+        for listener in _listeners:
+            listener(self.name, self.done, self.total)
+        if due:
+            self._report(now)
+
+    def _report(self, now: float) -> None:
+        rate = self.done / max(now - self._started, 1e-9)
+        left = (self.total - self.done) / rate if rate else 0.0
+        get_run_logger().info(
+            "%s: %d of %d, %.1f per second, about %.0f s left", self.name, self.done, self.total, rate, left
+        )
+        percent = 100.0 * self.done / max(self.total, 1)
+        if self._artifact is None:
+            self._artifact = create_progress_artifact(percent, key="progress", description=self.name)
+        else:
+            update_progress_artifact(self._artifact, percent)
+
+
+def log_ledger(what: str, ledger: Ledger) -> None:
+    """The account of a shard, as the last line of its log; every lost row above it, one line each."""
+    logger = get_run_logger()
+    for loss in [*ledger.failures, *ledger.filters]:
+        logger.info("lost %s: %s%s", loss.row, loss.reason, f" | {loss.raw[:200]!r}" if loss.raw else "")
+    logger.info("%s: %s", what, describe(ledger))
+
+
+def describe(ledger: Ledger) -> str:
+    """The counts of a ledger in one line."""
+    parts = [f"{ledger.inputs} in, {ledger.ok} ok"]
+    parts += [f"{number} failed: {reason}" for reason, number in ledger.failed.items()]
+    parts += [f"{number} filtered: {reason}" for reason, number in ledger.filtered.items()]
+    return ", ".join(parts)
+
+
+def ledger_artifact(stage: str, ledgers: Mapping[str, Ledger]) -> None:
+    """A table of a stage's shards and what became of their inputs."""
+    head = "| shard | inputs | ok | failed | filtered |\n|---|---|---|---|---|\n"
+    total = Ledger.total(ledgers.values())
+    rows = [_row(name, ledger) for name, ledger in [*ledgers.items(), ("**all**", total)]]
+    create_markdown_artifact(head + "\n".join(rows), key=f"ledger-{stage}", description=f"Ledger of {stage}")
+
+
+def _row(name: str, ledger: Ledger) -> str:
+    failed = ", ".join(f"{reason}: {number}" for reason, number in ledger.failed.items()) or "0"
+    filtered = ", ".join(f"{reason}: {number}" for reason, number in ledger.filtered.items()) or "0"
+    return f"| {name} | {ledger.inputs} | {ledger.ok} | {failed} | {filtered} |"

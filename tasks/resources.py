@@ -1,0 +1,82 @@
+"""What a process holds for all its shard tasks: the memo and one generator per model. The only module-level state.
+
+`use` says once what the environment offers; `generator` makes or returns; `release` frees what holds memory.
+"""
+
+import threading
+from collections import Counter
+from pathlib import Path
+
+from ditto_core.embedded import seed_folder
+from ditto_core.generation import generator as engines
+from ditto_core.memo import Memo, MemoisedGenerator
+from ditto_core.recipe import ModelIdentity, digest
+from ditto_core.settings import GenerationSettings, Settings
+
+_lock = threading.RLock()
+_memos: dict[str, Memo] = {}
+_generators: dict[str, MemoisedGenerator] = {}
+_calls: Counter[str] = Counter()
+_api_key = ""
+
+
+def use(*, api_key: str) -> None:
+    """Hand over the key of the chat-api server, read from the environment by the caller."""
+    global _api_key
+    _api_key = api_key
+
+
+def generator(settings: Settings, generation: GenerationSettings) -> MemoisedGenerator:
+    """The generator of one model behind the run's memo; the engine is loaded at the first unknown request."""
+    resolved = resolve_model(generation)
+    name = digest([resolved.model_dump(mode="json"), settings.effective_memo_url])
+    with _lock:
+        if name not in _generators:
+            api_key = _api_key
+            identity = engines.identify(resolved)
+            _generators[name] = MemoisedGenerator(
+                identity, lambda: engines.create(resolved, api_key=api_key), memo(settings)
+            )
+        return _generators[name]
+
+
+def identify(generation: GenerationSettings) -> ModelIdentity:
+    """Digests of the model that the settings name, without loading it."""
+    return engines.identify(resolve_model(generation))
+
+
+def resolve_model(generation: GenerationSettings) -> GenerationSettings:
+    """Turn the name "embedded" into the folder of the bundled seed LLM."""
+    if generation.model != "embedded":
+        return generation
+    return generation.model_copy(update={"model": str(seed_folder())})
+
+
+def memo(settings: Settings) -> Memo:
+    """The memo of a run."""
+    url = settings.effective_memo_url
+    with _lock:
+        if url not in _memos:
+            if not settings.memo_url:
+                Path(settings.data_root).mkdir(parents=True, exist_ok=True)
+            _memos[url] = Memo(url)
+        return _memos[url]
+
+
+def model_calls() -> int:
+    """Requests that engines answered in this process so far; what the memo answered does not count."""
+    with _lock:
+        live = sum((item.usage.calls for item in _generators.values()), Counter[str]())
+        return (live + _calls).total()
+
+
+def release() -> None:
+    """Close all engines, so that the next stage finds the memory free, then flush the memos."""
+    with _lock:
+        for item in _generators.values():
+            _calls.update(item.usage.calls)
+            item.close()
+        _generators.clear()
+        for store in _memos.values():
+            store.close()
+        _memos.clear()
