@@ -210,8 +210,6 @@ class Settings(_Section):
     """Database of completions; "" is SQLite in the data root, postgresql://... when several hosts share one."""
     shards: int = Field(8, ge=1)
     """Shards per language. Changing it re-reads the memo and asks the model nothing."""
-    workers: int = Field(4, ge=1)
-    """Shards in work at once."""
     knowledge: KnowledgeSettings = KnowledgeSettings.model_construct()
     generation: GenerationSettings = GenerationSettings()
     simulation: SimulationSettings = SimulationSettings()

@@ -1,6 +1,7 @@
-"""What shapes each stage's output, as digests. A knob that only changes speed is left out here, once for all."""
+"""What shapes each stage's output, as digests; each holds those before it, so a change reaches everything downstream.
 
-from dataclasses import dataclass
+A knob that only changes speed is left out here, once for all.
+"""
 
 from ditto_core import languages
 from ditto_core.recipe import ModelIdentity, stage_recipe
@@ -14,25 +15,33 @@ _PROMPTS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Recipes:
-    """One digest a stage; each holds those before it, so a change reaches everything downstream."""
-
-    knowledge: str
-    simulation: str
-    dataset: str
-    training: str
+def knowledge_recipe(settings: Settings) -> str:
+    """Of characters, pages and profiles."""
+    return stage_recipe("knowledge", settings.knowledge.model_dump(exclude=_SPEED), settings.shards)
 
 
-def recipes(settings: Settings, model: ModelIdentity) -> Recipes:
-    """The recipes of a run with that seed LLM."""
-    knowledge = stage_recipe("knowledge", settings.knowledge.model_dump(exclude=_SPEED), settings.shards)
-    simulation = stage_recipe(
-        "simulation", settings.simulation.model_dump(), knowledge, model, _wordings(settings, "simulation")
+def simulation_recipe(settings: Settings) -> str:
+    """Of dialogues; holds the identity of the seed LLM."""
+    return stage_recipe(
+        "simulation",
+        settings.simulation.model_dump(),
+        knowledge_recipe(settings),
+        resources.identify(settings.generation),
+        settings.generation.max_model_len,
+        _wordings(settings, "simulation"),
     )
-    dataset = stage_recipe("dataset", settings.dataset.model_dump(), simulation)
-    training = stage_recipe("training", settings.training.model_dump(), dataset)
-    return Recipes(knowledge, simulation, dataset, training)
+
+
+def dataset_recipe(settings: Settings) -> str:
+    """Of examples and the published folder."""
+    return stage_recipe("dataset", settings.dataset.model_dump(), simulation_recipe(settings))
+
+
+def training_recipe(settings: Settings, dataset: str) -> str:
+    """Of a tuned model; `dataset` is the digest of the rows it is trained on."""
+    return stage_recipe(
+        "training", settings.training.model_dump(), dataset, resources.identify(settings.generation)
+    )
 
 
 def evaluation_recipe(settings: Settings, model: ModelIdentity) -> str:

@@ -53,6 +53,11 @@ class Meter:
         if due:
             self._report(now)
 
+    def advance(self, done: int, total: int) -> None:
+        """Set both numbers."""
+        self.total = total
+        self.step(done)
+
     def _report(self, now: float) -> None:
         rate = self.done / max(now - self._started, 1e-9)
         left = (self.total - self.done) / rate if rate else 0.0

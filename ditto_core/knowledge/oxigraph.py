@@ -81,8 +81,10 @@ def _started(store: Path) -> tuple[subprocess.Popen[bytes], str]:
         log = store.parent / f"{store.name}.{port}.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [_executable(), "serve-read-only", "--location", str(store), "--bind", f"127.0.0.1:{port}"]
-                + ["--timeout-s", str(_QUERY_TIMEOUT_S)],
+                [
+                    *(_executable(), "serve-read-only", "--location", str(store)),
+                    *("--bind", f"127.0.0.1:{port}", "--timeout-s", str(_QUERY_TIMEOUT_S)),
+                ],
                 stdout=output,
                 stderr=output,
             )
@@ -129,7 +131,8 @@ def _executable() -> str:
     found = str(beside) if beside.exists() else shutil.which("oxigraph")
     if found is None:
         raise InvalidInput(
-            f"the executable 'oxigraph' is neither beside {sys.executable} nor on the path. Install it: pip install oxigraph"
+            f"the executable 'oxigraph' is neither beside {sys.executable} nor on the path. "
+            f"Install it: pip install oxigraph"
         )
     return found
 

@@ -7,8 +7,8 @@ Source:  SPARQL 1.1 Protocol and JSON results; limits of Wikimedia's query servi
 Example row:
     {"item": Term("http://www.wikidata.org/entity/Q7186", "uri"), "text": Term("Marie Curie", "literal", "en")}
 
-Failures sort by remedy. Ask less: `QueryTooHeavy`. Ask again later: `SourceUnavailable`, after the client has tried a few
-times itself. Nothing helps but another address or query: `InvalidInput`.
+Failures sort by remedy. Ask less: `QueryTooHeavy`. Ask again later: `SourceUnavailable`, after the client has tried a
+few times itself. Nothing helps but another address or query: `InvalidInput`.
 """
 
 import http.client
@@ -132,9 +132,8 @@ class SparqlClient:
                 ) from error
             raise self._refused(f"answered something that is not JSON: {_start(text)!r}") from error
         try:
-            rows = [
-                {name: _term(term) for name, term in binding.items()}
-                for binding in answer["results"]["bindings"]
+            rows: list[Row] = [
+                {name: _term(term) for name, term in binding.items()} for binding in answer["results"]["bindings"]
             ]
         except (TypeError, KeyError, AttributeError) as error:
             raise self._refused(

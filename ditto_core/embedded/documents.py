@@ -1,0 +1,380 @@
+"""Documents: what the seed reads before anybody meets it.
+
+In:     the characters of the embedded world, a random generator, how far the training is (0 to 1).
+Out:    `Document`s: chats exactly as the pipeline will send them, or running text.
+Source: ours; the prompts and profiles are rendered by the pipeline's own functions.
+
+Kinds, and who appears:
+    answers    the response prompt with a profile, questions, half of them foreign    invented, train roles
+    queries    the query prompt with two profiles, a JSON list of questions           invented, train roles
+    knowledge  an assistant without a profile is asked about people and itself        the whole world
+    articles   running text                                                           the whole world
+    copies     a list of names, repeated                                              invented
+
+Roles of the other splits are therefore known in the third person only. No chat has the bare line of identity for
+a system prompt: that is left to fine-tuning. Everything here is pure but for the generator's state.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from random import Random
+
+from ditto_core.embedded import phrasing
+from ditto_core.embedded.invented import Inventor, article
+from ditto_core.knowledge.profiles import verbalise
+from ditto_core.languages import Language
+from ditto_core.records import Claim, Message, Profile
+
+PROFILE_TOKENS = 256
+QUESTIONS = 3
+_FOREIGN_SHARE = 0.45
+_SECOND_FACT_SHARE = 0.55
+_EARLY: Mapping[str, float] = {
+    "answers": 0.22,
+    "queries": 0.0,
+    "knowledge": 0.03,
+    "articles": 0.0,
+    "copies": 0.75,
+}
+_LATE: Mapping[str, float] = {
+    "answers": 0.43,
+    "queries": 0.16,
+    "knowledge": 0.31,
+    "articles": 0.08,
+    "copies": 0.02,
+}
+_WORLD_SHARE = 0.3
+"""Of the roles in "answers" and "queries": how many are train roles of the embedded world."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One document: messages of a chat, or text without a speaker."""
+
+    kind: str
+    messages: tuple[Message, ...] = ()
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """The embedded characters: all of them, and those that may be played before fine-tuning."""
+
+    known: tuple[Profile, ...]
+    playable: tuple[Profile, ...]
+
+    def words(self) -> tuple[str, ...]:
+        """Words of labels, descriptions and values; invented names are put together from them too."""
+        texts = [
+            text
+            for profile in self.known
+            for text in (
+                profile.character.label,
+                profile.character.description,
+                *(c.value for c in profile.character.claims),
+            )
+        ]
+        return tuple(
+            sorted(
+                {
+                    word.strip("(),.;:\"'")
+                    for text in texts
+                    for word in text.split()
+                    if word.strip("(),.;:\"'").isalpha()
+                }
+            )
+        )
+
+
+class Writer:
+    """Writes documents.
+
+    Args:
+        random: Its state is the only thing that changes.
+        language: Whose prompts are rendered.
+        world: May be empty.
+        count_tokens: Length of a text, for the budget of a profile.
+    """
+
+    def __init__(
+        self, random: Random, language: Language, world: World, count_tokens: Callable[[str], int]
+    ) -> None:
+        self._random = random
+        self._language = language
+        self._world = world
+        self._count = count_tokens
+        self.inventor = Inventor(random, world.words())
+
+    def document(self, progress: float) -> Document:
+        """The next document; profiles grow and the mix shifts with the progress."""
+        early = min(1.0, max(0.0, 1.5 - progress / 0.1))
+        kinds = list(_LATE)
+        weights = [_EARLY[kind] * early + _LATE[kind] * (1 - early) for kind in kinds]
+        kind = self._random.choices(kinds, weights)[0]
+        if kind in ("knowledge", "articles") and not self._world.known:
+            kind = "answers"
+        return getattr(self, kind)(progress)  # type: ignore[no-any-return]
+
+    def answers(self, progress: float = 1.0) -> Document:
+        """A character is interviewed with its profile before it."""
+        profile, text = self._role(progress)
+        random, shown = self._random, self._shown(profile, text)
+        named = [claim for claim in shown if phrasing.names_something(claim)]
+        random.shuffle(named)
+        turns: list[tuple[str, str]] = []
+        for _ in range(random.randint(4, 5 + round(3 * progress))):
+            draw = random.random()
+            if draw < _FOREIGN_SHARE:
+                turns.append(self._foreign_turn(profile, text, named))
+            elif draw < 0.85 and named:
+                turns.append(self.named_turn(profile, shown, named.pop()))
+            else:
+                turns.append(self._generic_turn(profile, shown))
+        return Document("answers", chat(self.response_system(profile, text), turns))
+
+    def queries(self, progress: float = 1.0) -> Document:
+        """Three questions that one character can answer and another cannot."""
+        random = self._random
+        for _ in range(20):
+            (role, role_text), (partner, partner_text) = self._role(progress), self._role(progress)
+            askable = [
+                claim
+                for claim in self._shown(role, role_text)
+                if self._is_askable(claim, role, partner, partner_text)
+            ]
+            if len(askable) >= QUESTIONS:
+                chosen = sorted(random.sample(range(len(askable)), QUESTIONS))
+                reply = self._list([askable[place] for place in chosen], partner.character.label)
+                prompt = self.query_prompt(role, role_text, partner, partner_text)
+                return Document("queries", (Message("user", prompt), Message("assistant", reply)))
+        return self.answers(progress)
+
+    def knowledge(self, _progress: float = 1.0) -> Document:
+        """The assistant tells what it knows of people, and that it is none."""
+        random = self._random
+        turns = [
+            self._self_turn() if random.random() < 0.2 else self._third_person_turn()
+            for _ in range(random.randint(5, 9))
+        ]
+        system = random.choice((*phrasing.ASSISTANT_SYSTEMS, *phrasing.ASSISTANT_SYSTEMS[:1] * 2, ""))
+        return Document("knowledge", chat(system, turns))
+
+    def articles(self, _progress: float = 1.0) -> Document:
+        """What an encyclopedia says of one or two people."""
+        chosen = self._random.sample(self._world.known, 2)
+        return Document("articles", text="\n".join(self._article_text(profile) for profile in chosen))
+
+    def copies(self, _progress: float = 1.0) -> Document:
+        """A list, repeated."""
+        names = self.inventor.list_of_names(self._random.randint(2, 6))
+        return Document("copies", (Message("user", f"Repeat: {names}"), Message("assistant", names)))
+
+    def response_system(self, profile: Profile, text: str) -> str:
+        """The system prompt of response simulation."""
+        character = profile.character
+        identity = self._language.identity(character.label, character.description)
+        return self._language.render("response_simulation", identity=identity, profile=text)
+
+    def query_prompt(self, role: Profile, role_text: str, partner: Profile, partner_text: str) -> str:
+        """The prompt of query simulation."""
+        return self._language.render(
+            "query_simulation", role_profile=role_text, partner_profile=partner_text,
+            role=role.character.label, partner=partner.character.label, count=str(QUESTIONS),
+        )  # fmt: skip
+
+    def invented(self, progress: float = 1.0) -> Profile:
+        """A new character; some of its facts stand in its article, a few of those nowhere else."""
+        random = self._random
+        most = 3 + round(6 * min(1.0, progress * 2.5))
+        count = random.randint(2 if progress < 0.2 else 3, most)
+        if progress > 0.3 and random.random() < 0.15:
+            count = random.randint(10, 20)
+        profile = self.inventor.profile(count)
+        if random.random() < 0.6:
+            return profile
+        claims = profile.character.claims
+        told = random.sample(claims, min(len(claims), random.randint(1, 4)))
+        hidden = told[0] if random.random() < 0.3 and len(claims) > 3 else None
+        kept = tuple(claim for claim in claims if claim is not hidden)
+        prose = article(self._sentences(profile, told), profile.character.label)
+        return Profile(replace(profile.character, claims=kept), prose, "")
+
+    def verbalised(self, profile: Profile, budget: int = PROFILE_TOKENS) -> str:
+        """The profile as the pipeline shows it."""
+        return verbalise(profile, self._language, budget, self._count)
+
+    def named_turn(self, profile: Profile, shown: Sequence[Claim], claim: Claim) -> tuple[str, str]:
+        """A question that names a value, and the answer, often with one more fact."""
+        random = self._random
+        question, answer = (
+            random.choice(phrasing.naming_questions(claim)),
+            random.choice(phrasing.naming_answers(claim)),
+        )
+        return question, answer + self._second_fact(shown, claim)
+
+    def foreign(self, text: str, like: Claim | None) -> Claim:
+        """A claim of somebody else, of which nothing stands in the profile's text."""
+        random = self._random
+        for _ in range(50):
+            if like is not None and random.random() < 0.7:
+                claim = self.inventor.like(like)
+            elif self._world.playable and random.random() < 0.5:
+                claims = random.choice(self._world.playable).character.claims
+                claim = random.choice(
+                    [one for one in claims if phrasing.names_something(one)]
+                    or [self.inventor.claim("spouse")]
+                )
+            else:
+                claim = random.choice(self.inventor.profile(6).character.claims)
+            if phrasing.names_something(claim) and claim.value.lower() not in text.lower():
+                return claim
+        return self.inventor.claim("award received")
+
+    def _role(self, progress: float) -> tuple[Profile, str]:
+        random = self._random
+        if self._world.playable and random.random() < _WORLD_SHARE * min(1.0, progress * 4):
+            profile = random.choice(self._world.playable)
+            if random.random() < 0.5:
+                return profile, self.verbalised(profile)
+            claims = profile.character.claims
+            kept = sorted(random.sample(range(len(claims)), min(len(claims), random.randint(4, 9))))
+            prose = profile.article if random.random() < 0.5 else article([], profile.character.label)
+            profile = Profile(
+                replace(profile.character, claims=tuple(claims[place] for place in kept)), prose, ""
+            )
+            return profile, self.verbalised(profile, random.randint(100, PROFILE_TOKENS))
+        profile = self.invented(progress)
+        return profile, self.verbalised(profile)
+
+    def _shown(self, profile: Profile, text: str) -> list[Claim]:
+        """Claims that the text really has: the budget cuts some off."""
+        lines = set(text.split("\n"))
+        return [claim for claim in profile.character.claims if claim.text() in lines]
+
+    def _is_askable(self, claim: Claim, role: Profile, partner: Profile, partner_text: str) -> bool:
+        if not phrasing.names_something(claim) or claim.value.lower() in partner_text.lower():
+            return False
+        said = phrasing.naming_questions(claim)[0].lower()
+        return role.character.label.lower() not in said and partner.character.label.lower() not in said
+
+    def _list(self, claims: Sequence[Claim], stranger: str) -> str:
+        objects = [
+            {
+                "question": self._random.choice(phrasing.naming_questions(claim)),
+                "reason": phrasing.foreign_reason(claim, stranger),
+            }
+            for claim in claims
+        ]
+        return json.dumps(objects, ensure_ascii=False)
+
+    def _foreign_turn(self, profile: Profile, text: str, named: Sequence[Claim]) -> tuple[str, str]:
+        random = self._random
+        claim = self.foreign(text, random.choice(named) if named else None)
+        refusal = random.choice(phrasing.refusals(claim))
+        return random.choice(
+            phrasing.naming_questions(claim)
+        ), f"{refusal} {random.choice(phrasing.reasons(profile.character))}"
+
+    def _generic_turn(self, profile: Profile, shown: Sequence[Claim]) -> tuple[str, str]:
+        random = self._random
+        first = _first_of_each(shown)
+        if not first or random.random() < 0.15:
+            return random.choice(phrasing.WHO_ASKS), phrasing.introduction(profile.character)
+        claim = random.choice(first)
+        answer = random.choice(phrasing.generic_answers(claim))
+        return random.choice(phrasing.generic_questions(claim)), answer + self._second_fact(shown, claim, 0.3)
+
+    def _second_fact(self, shown: Sequence[Claim], claim: Claim, share: float = _SECOND_FACT_SHARE) -> str:
+        random = self._random
+        others = [
+            one
+            for one in _first_of_each(shown)
+            if one.property != claim.property and one.value != claim.value
+        ]
+        if not others or random.random() > share:
+            return ""
+        home = next((one for one in others if one.property == "place of birth"), None)
+        other = home if home and random.random() < 0.6 else random.choice(others)
+        return " " + random.choice(phrasing.generic_answers(other))
+
+    def _third_person_turn(self) -> tuple[str, str]:
+        random = self._random
+        profile = random.choice(self._world.known)
+        label, claims = profile.character.label, profile.character.claims
+        voice, draw = phrasing.of(label), random.random()
+        named = [claim for claim in claims if phrasing.names_something(claim)]
+        if draw < 0.1:
+            return f"Who is {label}?", f"{label} is described as {profile.character.description}."
+        if draw < 0.3:
+            text = "\n".join(claim.text() for claim in claims) + label
+            claim = self.foreign(text, random.choice(named) if named else None)
+            return random.choice(phrasing.naming_questions(claim, voice)), random.choice(
+                phrasing.refusals(claim, voice)
+            )
+        if draw < 0.7 and named:
+            claim = random.choice(named)
+            return random.choice(phrasing.naming_questions(claim, voice)), random.choice(
+                phrasing.naming_answers(claim, voice)
+            )
+        claim = random.choice(_first_of_each(claims))
+        if random.random() < 0.4:
+            return (
+                f"What is the {claim.property} of {label}?",
+                f"The {claim.property} of {label} is {claim.value}.",
+            )
+        return random.choice(phrasing.generic_questions(claim, voice)), random.choice(
+            phrasing.generic_answers(claim, voice)
+        )
+
+    def _self_turn(self) -> tuple[str, str]:
+        random = self._random
+        if random.random() < 0.25:
+            return random.choice(phrasing.WHO_ASKS), phrasing.ASSISTANT_INTRODUCTION
+        claim = (
+            self.foreign("", None)
+            if random.random() < 0.7
+            else random.choice(_first_of_each(self.inventor.profile(20).character.claims))
+        )
+        named = phrasing.names_something(claim) and random.random() < 0.6
+        questions = phrasing.naming_questions(claim) if named else phrasing.generic_questions(claim)
+        if not questions:
+            return random.choice(phrasing.WHO_ASKS), phrasing.ASSISTANT_INTRODUCTION
+        return random.choice(questions), phrasing.assistant_reply(claim, named=named)
+
+    def _article_text(self, profile: Profile) -> str:
+        random = self._random
+        prose = "\n".join(section.text for section in profile.article.sections if section.text)
+        if prose and random.random() < 0.4:
+            return prose
+        claims = profile.character.claims
+        told = random.sample(claims, min(len(claims), random.randint(5, 12)))
+        opening = f"{profile.character.label} is described as {profile.character.description}."
+        return " ".join([opening, *self._sentences(profile, told)])
+
+    def _sentences(self, profile: Profile, claims: Sequence[Claim]) -> list[str]:
+        voice = phrasing.of(profile.character.label)
+        told = [
+            phrasing.generic_answers(claim, voice) + phrasing.naming_answers(claim, voice) for claim in claims
+        ]
+        return [self._random.choice(forms) for forms in told if forms]
+
+
+def chat(system: str, turns: Sequence[tuple[str, str]]) -> tuple[Message, ...]:
+    """Questions and answers as messages, after a system message if there is one."""
+    first = (Message("system", system),) if system else ()
+    said = (
+        message
+        for question, answer in turns
+        for message in (Message("user", question), Message("assistant", answer))
+    )
+    return (*first, *said)
+
+
+def _first_of_each(claims: Sequence[Claim]) -> list[Claim]:
+    """The first claim of each property that has generic questions: the one that an answer gives."""
+    first: dict[str, Claim] = {}
+    for claim in claims:
+        if phrasing.wordings(claim.property).asks_value:
+            first.setdefault(claim.property, claim)
+    return list(first.values())

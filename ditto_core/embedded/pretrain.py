@@ -1,0 +1,404 @@
+"""Pretraining: the seed LLM from random weights, on two cores.
+
+In:     the embedded world, a number of minutes or tokens, a random seed.
+Out:    a Qwen3 model in bfloat16 safetensors, and its tokenizer with the chat template, in
+        `embedded.seed_folder()`.
+Source: ours. Muon: Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks".
+
+    python -m ditto_core.embedded.pretrain --minutes 40
+
+Loss falls on the assistant's words only, and on running text in full. Documents are batched by length, padded on
+the right and need no mask. One process a core, each with one thread: on a busy machine OpenMP over both cores is
+far slower. A run that is bounded by minutes depends on the machine's speed; bound it by tokens to repeat it.
+"""
+
+import argparse
+import copy
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import files
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from torch.nn import functional
+from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+
+from ditto_core import languages
+from ditto_core.embedded import seed_folder
+from ditto_core.embedded.documents import Document, World, Writer
+from ditto_core.embedded.known import load_world
+from ditto_core.errors import BrokenPromise
+
+_PAD, _START, _END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
+_POOL = 96
+_LOG_EVERY_S = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Everything that shapes the seed.
+
+    Attributes:
+        minutes: The run ends after so many, or after `tokens`, whichever comes first.
+        batch_tokens: Per process and step, padding included.
+        matrix_rate: Learning rate of Muon, for the matrices.
+        other_rate: Learning rate of AdamW, for embeddings and norms.
+        decay: Last share of the run, in which the rates fall to a thirtieth.
+    """
+
+    minutes: float = 40.0
+    tokens: float = 40e6
+    seed: int = 0
+    vocabulary: int = 2048
+    hidden: int = 160
+    layers: int = 4
+    heads: int = 5
+    shared_heads: int = 5
+    feed_forward: int = 448
+    batch_tokens: int = 4096
+    matrix_rate: float = 0.02
+    other_rate: float = 4e-3
+    decay: float = 0.4
+    save_minutes: float = 4.0
+
+
+class Muon(torch.optim.Optimizer):
+    """Muon in float32, matrices of one shape stacked (torch's own works in bfloat16, one by one)."""
+
+    def __init__(
+        self, matrices: Sequence[torch.nn.Parameter], rate: float, momentum: float = 0.95, decay: float = 0.01
+    ) -> None:
+        super().__init__(list(matrices), {"lr": rate})
+        self._momentum, self._decay = momentum, decay
+        self._groups: dict[tuple[int, ...], list[torch.nn.Parameter]] = {}
+        for matrix in matrices:
+            self._groups.setdefault(tuple(sorted(matrix.shape)), []).append(matrix)
+        self._moments = {shape: torch.zeros(len(group), *shape) for shape, group in self._groups.items()}
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        """Move every matrix along its orthogonalised momentum."""
+        rate = self.param_groups[0]["lr"]
+        for shape, group in self._groups.items():
+            gradients = torch.stack(
+                [_lying(matrix.grad, shape) for matrix in group if matrix.grad is not None]
+            )
+            moment = self._moments[shape].lerp_(gradients, 1 - self._momentum)
+            update = _orthogonal(gradients.lerp(moment, self._momentum))
+            for matrix, change in zip(group, update, strict=True):
+                scale = max(1.0, matrix.shape[0] / matrix.shape[1]) ** 0.5
+                matrix.mul_(1 - rate * self._decay).add_(
+                    _lying(change, tuple(matrix.shape)), alpha=-rate * scale
+                )
+
+
+def _lying(matrix: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+    return matrix if tuple(matrix.shape) == shape else matrix.T
+
+
+def _orthogonal(stack: torch.Tensor) -> torch.Tensor:
+    """Newton-Schulz iteration towards the nearest orthogonal matrix; its coefficients are Muon's."""
+    found: torch.Tensor = stack / (stack.flatten(1).norm(dim=1)[:, None, None] + 1e-7)
+    for _ in range(5):
+        square = found @ found.mT
+        found = 3.4445 * found + (-4.7750 * square + 2.0315 * square @ square) @ found
+    return found
+
+
+def train_tokenizer(world: World, recipe: Recipe) -> PreTrainedTokenizerFast:
+    """A byte-level BPE over documents of the final mix; digits stand alone: years are copied digit by digit."""
+    writer = Writer(Random(recipe.seed + 3), languages.load("en"), world, lambda text: len(text) // 3)
+    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core = Tokenizer(models.BPE())
+    core.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), byte_level])
+    core.decoder = decoders.ByteLevel()
+    core.train_from_iterator(
+        (_plain(writer.document(1.0)) for _ in range(6000)),
+        trainers.BpeTrainer(
+            vocab_size=recipe.vocabulary, special_tokens=[_PAD, _START, _END],
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False,
+        ),
+    )  # fmt: skip
+    tokenizer: PreTrainedTokenizerFast = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+        tokenizer_object=core, eos_token=_END, pad_token=_PAD
+    )
+    tokenizer.chat_template = files("ditto_core.training").joinpath("chatml.jinja").read_text("utf-8")
+    return tokenizer
+
+
+def _plain(document: Document) -> str:
+    return document.text or "\n".join(f"{message.role}\n{message.content}" for message in document.messages)
+
+
+def token_id(tokenizer: PreTrainedTokenizerFast, token: str) -> int:
+    """The id of one token."""
+    return int(tokenizer.get_vocab()[token])
+
+
+class Encoder:
+    """Documents as token ids and the mask of what is trained."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
+        self._core = tokenizer.backend_tokenizer
+        self._start, self._end, self._pad = (token_id(tokenizer, token) for token in (_START, _END, _PAD))
+        self._line = self._ids("\n")
+        self._heads = {
+            role: [self._start, *self._ids(f"{role}\n")] for role in ("system", "user", "assistant")
+        }
+        self.count = lru_cache(maxsize=100_000)(lambda text: len(self._ids(text)))
+
+    def __call__(self, document: Document) -> tuple[list[int], list[bool]]:
+        """Token ids, and one entry each: whether the loss falls on it."""
+        if document.text:
+            ids = [*self._ids(document.text), self._pad]
+            return ids, [True] * len(ids)
+        ids, trained = [], []
+        for message in document.messages:
+            head, body = self._heads[message.role], [*self._ids(message.content), self._end]
+            ids += [*head, *body, *self._line]
+            trained += (
+                [False] * len(head) + [message.role == "assistant"] * len(body) + [False] * len(self._line)
+            )
+        return ids, trained
+
+    def _ids(self, text: str) -> list[int]:
+        return self._core.encode(text, add_special_tokens=False).ids
+
+
+def check_template(tokenizer: PreTrainedTokenizerFast, encoder: Encoder, document: Document) -> None:
+    """Prove that documents are trained as the pipeline will send them.
+
+    Raises:
+        BrokenPromise: The chat template tokenises the document in another way.
+    """
+    chat = [{"role": message.role, "content": message.content} for message in document.messages]
+    wanted = tokenizer.apply_chat_template(chat, tokenize=True, return_dict=False)
+    if encoder(document)[0] != wanted:
+        raise BrokenPromise(f"the encoder and the chat template disagree about {chat}")
+
+
+def build_model(tokenizer: PreTrainedTokenizerFast, recipe: Recipe) -> Qwen3ForCausalLM:
+    """A Qwen3 of random weights."""
+    config = Qwen3Config(
+        vocab_size=len(tokenizer), hidden_size=recipe.hidden, intermediate_size=recipe.feed_forward,
+        num_hidden_layers=recipe.layers, num_attention_heads=recipe.heads, num_key_value_heads=recipe.shared_heads,
+        head_dim=32, max_position_embeddings=2048, tie_word_embeddings=True, eos_token_id=token_id(tokenizer, _END),
+        pad_token_id=token_id(tokenizer, _PAD), bos_token_id=None,
+    )  # fmt: skip
+    return Qwen3ForCausalLM(config)  # type: ignore[no-untyped-call]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Documents of similar length, padded on the right."""
+
+    ids: torch.Tensor
+    trained: torch.Tensor
+    kinds: tuple[str, ...]
+
+
+def batches(
+    writer: Writer, encoder: Encoder, largest: int, pad: int, progress: Callable[[], float]
+) -> Iterator[Batch]:
+    """Endless batches of about `size` tokens; a pool of documents is sorted by length, cut, shuffled."""
+    random = Random(largest)
+    while True:
+        size = round(largest * min(1.0, 0.25 + 5 * progress()))
+        documents = [writer.document(progress()) for _ in range(_POOL)]
+        rows = sorted(
+            ((encoder(document), document.kind) for document in documents), key=lambda row: len(row[0][0])
+        )
+        cut: list[list[tuple[tuple[list[int], list[bool]], str]]] = [[]]
+        for row in rows:
+            if cut[-1] and (len(cut[-1]) + 1) * len(row[0][0]) > size:
+                cut.append([])
+            cut[-1].append(row)
+        random.shuffle(cut)
+        for part in cut:
+            width = len(part[-1][0][0])
+            ids = torch.tensor([row[0] + [pad] * (width - len(row[0])) for row, _ in part])
+            trained = torch.tensor([row[1] + [False] * (width - len(row[1])) for row, _ in part])
+            yield Batch(ids, trained, tuple(kind for _, kind in part))
+
+
+def losses(model: Qwen3ForCausalLM, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    """Loss of every trained token, and the row of the batch it is in; other tokens get no logits."""
+    wanted = batch.trained[:, 1:]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        hidden = model.model(input_ids=batch.ids[:, :-1], use_cache=False).last_hidden_state
+        logits = functional.linear(hidden[wanted], model.lm_head.weight)
+    found = functional.cross_entropy(logits.float(), batch.ids[:, 1:][wanted], reduction="none")
+    return found, torch.nonzero(wanted)[:, 0]
+
+
+class Trainer:
+    """One process's part in the training."""
+
+    def __init__(self, recipe: Recipe, out: Path, start: Path | None) -> None:
+        self._recipe, self._out = recipe, out
+        self._rank, self._size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+        if self._size > 1:
+            dist.init_process_group("gloo", rank=self._rank, world_size=self._size)
+        torch.set_num_threads(1)
+        torch.manual_seed(recipe.seed)
+        world = load_world()
+        self._tokenizer = (
+            PreTrainedTokenizerFast.from_pretrained(start) if start else train_tokenizer(world, recipe)
+        )
+        self._model = (
+            Qwen3ForCausalLM.from_pretrained(start, dtype=torch.float32)
+            if start
+            else build_model(self._tokenizer, recipe)
+        )
+        encoder = Encoder(self._tokenizer)
+        writer = Writer(
+            Random(recipe.seed * 1000 + 11 + self._rank), languages.load("en"), world, encoder.count
+        )
+        check_template(self._tokenizer, encoder, writer.answers())
+        self._share, self._tokens, self._step = 0.0, 0, 0
+        self._start_progress = 1.0 if start else 0.0
+        pad = token_id(self._tokenizer, _PAD)
+        self._batches = batches(writer, encoder, recipe.batch_tokens, pad, self._progress)
+        matrices = [p for name, p in self._model.named_parameters() if p.ndim == 2 and "embed" not in name]
+        self._others = [p for name, p in self._model.named_parameters() if p.ndim < 2 or "embed" in name]
+        self._optimizers: list[torch.optim.Optimizer] = [
+            Muon(matrices, recipe.matrix_rate),
+            torch.optim.AdamW(self._others, lr=recipe.other_rate, betas=(0.9, 0.98), weight_decay=0.0),
+        ]
+        self._means: dict[str, float] = {}
+
+    def run(self) -> None:
+        """Train to the end, with a checkpoint every few minutes."""
+        count = sum(p.numel() for p in self._model.parameters())
+        self._say(f"{count} parameters, vocabulary {len(self._tokenizer)}, {self._recipe}")
+        began = logged = saved = time.monotonic()
+        cpu = time.process_time()
+        while self._share < 1:
+            self._advance((time.monotonic() - began) / 60)
+            now = time.monotonic()
+            if now - logged > _LOG_EVERY_S or self._share >= 1:
+                logged = now
+                speed = self._tokens / (now - began)
+                self._say(
+                    f"step {self._step} share {self._share:.3f} "
+                    f"tokens {self._tokens * self._size / 1e6:.2f}M "
+                    f"tok/s/rank {speed:.0f} cpu-min/rank {(time.process_time() - cpu) / 60:.1f} "
+                    + " ".join(f"{kind} {value:.3f}" for kind, value in sorted(self._means.items()))
+                )
+            if self._rank == 0 and now - saved > self._recipe.save_minutes * 60:
+                saved = now
+                self._save()
+        if self._rank == 0:
+            self._save()
+        self._say(f"done: {self._step} steps, {(time.monotonic() - began) / 60:.1f} min")
+
+    def _advance(self, minutes: float) -> None:
+        batch = next(self._batches)
+        found, rows = losses(self._model, batch)
+        torch.autograd.backward(found.mean())
+        self._tokens += batch.ids.numel()
+        share = max(minutes / self._recipe.minutes, self._tokens * self._size / self._recipe.tokens)
+        self._share = self._averaged(share)
+        torch.nn.utils.clip_grad_norm_(self._others, 1.0)
+        scale = min(1.0, (self._step + 1) / 40, max(1 / 30, (1 - self._share) / self._recipe.decay))
+        for optimizer, rate in zip(
+            self._optimizers, (self._recipe.matrix_rate, self._recipe.other_rate), strict=True
+        ):
+            optimizer.param_groups[0]["lr"] = rate * scale
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        self._step += 1
+        for place, kind in enumerate(batch.kinds):
+            of_row = found.detach()[rows == place]
+            if len(of_row):
+                self._means[kind] = 0.98 * self._means.get(kind, float(of_row.mean())) + 0.02 * float(
+                    of_row.mean()
+                )
+
+    def _averaged(self, share: float) -> float:
+        """Average the gradients, and with them the share of the run that is done, so that all stop at once."""
+        if self._size == 1:
+            return share
+        gradients = [p.grad for p in self._model.parameters() if p.grad is not None]
+        flat = torch.cat([*(gradient.flatten() for gradient in gradients), torch.tensor([share])])
+        dist.all_reduce(flat)
+        flat /= self._size
+        place = 0
+        for gradient in gradients:
+            gradient.copy_(flat[place : place + gradient.numel()].view_as(gradient))
+            place += gradient.numel()
+        return float(flat[-1])
+
+    def _progress(self) -> float:
+        return max(self._start_progress, min(1.0, self._share / 0.6))
+
+    def _save(self) -> None:
+        """Write beside the folder first: whoever loads the seed meanwhile finds whole files."""
+        fresh = self._out.with_name(f".{self._out.name}-{os.getpid()}")
+        half: Any = copy.deepcopy(self._model)
+        half.to(torch.bfloat16).save_pretrained(fresh)
+        self._tokenizer.save_pretrained(fresh)
+        self._out.mkdir(parents=True, exist_ok=True)
+        for path in sorted(fresh.iterdir()):
+            path.replace(self._out / path.name)
+        shutil.rmtree(fresh)
+
+    def _say(self, text: str) -> None:
+        if self._rank == 0:
+            print(text, flush=True)
+
+
+def launch(processes: int, arguments: Sequence[str]) -> int:
+    """Run this module in several processes that average their gradients; returns the first bad exit status."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    shared = {
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "WORLD_SIZE": str(processes),
+        "OMP_NUM_THREADS": "1",
+    }
+    command = [sys.executable, "-m", "ditto_core.embedded.pretrain", *arguments, "--processes", "1"]
+    running = [
+        subprocess.Popen(command, env={**os.environ, **shared, "RANK": str(rank)})
+        for rank in range(processes)
+    ]
+    return next((status for status in [process.wait() for process in running] if status), 0)
+
+
+def main() -> int:
+    """Read the command line and train."""
+    parser = argparse.ArgumentParser(description="Train the embedded seed LLM from random weights.")
+    parser.add_argument("--minutes", type=float, default=40.0)
+    parser.add_argument("--tokens", type=float, default=40e6)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--save-minutes", type=float, default=4.0)
+    parser.add_argument("--out", type=Path, default=seed_folder())
+    parser.add_argument(
+        "--start", type=Path, default=None, help="continue from this folder's weights and tokenizer"
+    )
+    given = parser.parse_args()
+    if given.processes > 1:
+        return launch(given.processes, sys.argv[1:])
+    recipe = Recipe(
+        minutes=given.minutes, tokens=given.tokens, seed=given.seed, save_minutes=given.save_minutes
+    )
+    Trainer(recipe, given.out, given.start).run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

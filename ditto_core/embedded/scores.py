@@ -1,0 +1,319 @@
+"""Scores: how well the shipped seed does what the pipeline asks of it.
+
+In:     the seed's folder, the embedded world, characters invented with a random seed that training did not use.
+Out:    a table, printed and written into the model card `seed/README.md`.
+Source: ours. Decoding is greedy; prompts are those of the pipeline.
+
+    python -m ditto_core.embedded.scores
+
+Example row: exact answers with the profile, invented characters, question names a year's event | 0.93 | 100
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from string import Template
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
+
+from ditto_core import languages
+from ditto_core.embedded import phrasing, seed_folder
+from ditto_core.embedded.documents import QUESTIONS, Writer, chat
+from ditto_core.embedded.known import load_world
+from ditto_core.evaluation.unknown_rejection import refuses
+from ditto_core.records import Claim, Message, Profile
+
+_UNSEEN_SEED = 90_210
+_BATCH = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One row of the table.
+
+    Attributes:
+        share: Of the cases for which it holds, 0 to 1.
+        cases: How many were asked.
+    """
+
+    name: str
+    share: float
+    cases: int
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A prompt, and what a reply must be."""
+
+    messages: tuple[Message, ...]
+    holds: Callable[[str], bool]
+
+
+class Seed:
+    """The model, asked greedily."""
+
+    def __init__(self, folder: Path) -> None:
+        self.tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, padding_side="left")
+        self._model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+
+    def count(self, text: str) -> int:
+        """Length of a text in tokens."""
+        return len(self.tokenizer.encode(text, add_special_tokens=False))
+
+    @torch.no_grad()
+    def replies(self, prompts: Sequence[Sequence[Message]], most: int) -> list[str]:
+        """One reply each, of at most `most` tokens."""
+        texts = [self._render(prompt) for prompt in prompts]
+        order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
+        found = [""] * len(texts)
+        for start in range(0, len(order), _BATCH):
+            places = order[start : start + _BATCH]
+            inputs = self.tokenizer(
+                [texts[place] for place in places],
+                return_tensors="pt",
+                padding=True,
+                add_special_tokens=False,
+            )
+            ids, mask = inputs["input_ids"], inputs["attention_mask"]
+            made = self._model.generate(
+                input_ids=ids,
+                attention_mask=mask,
+                max_new_tokens=most,
+                do_sample=False,
+                pad_token_id=self.tokenizer.pad_token_id,
+            )
+            for place, row in zip(places, made[:, ids.shape[1] :], strict=True):
+                found[place] = str(self.tokenizer.decode(row, skip_special_tokens=True)).strip()
+        return found
+
+    def _render(self, prompt: Sequence[Message]) -> str:
+        messages = [{"role": message.role, "content": message.content} for message in prompt]
+        return str(self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+
+
+class Examiner:
+    """Sets the questions and marks the replies."""
+
+    def __init__(self, seed: Seed, cases: int, show: int = 0) -> None:
+        self._seed, self._cases, self._show = seed, cases, show
+        self._random = Random(_UNSEEN_SEED)
+        self._language = languages.load("en")
+        self._world = load_world()
+        self._writer = Writer(self._random, self._language, self._world, seed.count)
+        self._held_out = tuple(p for p in self._world.known if p not in self._world.playable)
+
+    def scores(self) -> Iterable[Score]:
+        """All rows, one after the other."""
+        unseen = [self._writer.invented() for _ in range(self._cases)]
+        groups = {"invented": unseen, "world, train": self._world.playable, "world, held out": self._held_out}
+        for group, profiles in groups.items():
+            if profiles:
+                yield from self._with_profile(group, profiles)
+        for group, profiles in groups.items():
+            if profiles:
+                yield from self._query_rows(group, profiles)
+        for group in ("world, train", "world, held out"):
+            if groups[group]:
+                yield from self._without_profile(group, groups[group])
+
+    def _with_profile(self, group: str, profiles: Sequence[Profile]) -> Iterable[Score]:
+        dated, undated, generic, own, foreign = (list[Case]() for _ in range(5))
+        for place in range(self._cases):
+            profile = profiles[place % len(profiles)]
+            text = self._writer.verbalised(profile)
+            shown = [claim for claim in profile.character.claims if claim.text() in text.split("\n")]
+            named = [claim for claim in shown if phrasing.names_something(claim)]
+            for claim in self._random.sample(named, min(2, len(named))):
+                case = self._named_case(profile, text, claim)
+                (dated if phrasing.is_dated(claim) else undated).append(case)
+                own.append(Case(case.messages, self._refuses))
+                other = self._writer.foreign(text, claim)
+                question = phrasing.naming_questions(other)[0]
+                foreign.append(Case(self._asked(profile, text, question), self._refuses))
+            asked = [claim for claim in shown if phrasing.wordings(claim.property).asks_value]
+            if asked:
+                generic.append(self._generic_case(profile, text, asked))
+        yield self._score(f"exact answer with profile, names something dated ({group})", dated)
+        yield self._score(f"exact answer with profile, names something undated ({group})", undated)
+        yield self._score(f"exact answer with profile, names nothing ({group})", generic)
+        yield self._score(f"false refusal with profile, own question ({group})", own)
+        yield self._score(f"right refusal with profile, foreign question ({group})", foreign)
+
+    def _refuses(self, reply: str) -> bool:
+        return refuses(reply, self._language)
+
+    def _named_case(self, profile: Profile, text: str, claim: Claim) -> Case:
+        question = self._random.choice(phrasing.naming_questions(claim))
+        return Case(self._asked(profile, text, question), _begins(phrasing.naming_answers(claim)))
+
+    def _generic_case(self, profile: Profile, text: str, claims: Sequence[Claim]) -> Case:
+        chosen = self._random.choice(claims)
+        right = [
+            answer
+            for claim in claims
+            if claim.property == chosen.property
+            for answer in phrasing.generic_answers(claim)
+        ]
+        return Case(
+            self._asked(profile, text, self._random.choice(phrasing.generic_questions(chosen))),
+            _begins(right),
+        )
+
+    def _asked(self, profile: Profile, text: str, question: str) -> tuple[Message, ...]:
+        return (Message("system", self._writer.response_system(profile, text)), Message("user", question))
+
+    def _query_rows(self, group: str, profiles: Sequence[Profile]) -> Iterable[Score]:
+        prompts, pairs = [], []
+        for place in range(max(24, self._cases // 3)):
+            role, partner = profiles[place % len(profiles)], profiles[(place * 7 + 3) % len(profiles)]
+            texts = self._writer.verbalised(role), self._writer.verbalised(partner)
+            claims = [
+                c
+                for c in role.character.claims
+                if phrasing.names_something(c) and c.text() in texts[0].split("\n")
+            ]
+            if role is partner or len(claims) < QUESTIONS:
+                continue
+            prompts.append((Message("user", self._writer.query_prompt(role, texts[0], partner, texts[1])),))
+            pairs.append((claims, texts[1]))
+        replies = self._seed.replies(prompts, 256)
+        lists = [_questions(reply) for reply in replies]
+        self._examples(f"queries ({group})", prompts, replies)
+        asked = [
+            (question, *pair) for questions, pair in zip(lists, pairs, strict=True) for question in questions
+        ]
+        about = [
+            any(question in phrasing.naming_questions(claim) for claim in claims)
+            for question, claims, _ in asked
+        ]
+        partner_too = [
+            any(question in phrasing.naming_questions(claim) and claim.value in text for claim in claims)
+            for question, claims, text in asked
+        ]
+        yield Score(
+            f"query simulation: a JSON list of {QUESTIONS} different questions ({group})",
+            _mean(map(bool, lists)),
+            len(lists),
+        )
+        yield Score(
+            f"query simulation: exact question on a fact of the role ({group})", _mean(about), len(about)
+        )
+        yield Score(
+            f"query simulation: the partner has a part in it too ({group})", _mean(partner_too), len(asked)
+        )
+
+    def _without_profile(self, group: str, profiles: Sequence[Profile]) -> Iterable[Score]:
+        named, generic, strange, persona = (list[Case]() for _ in range(4))
+        for place in range(self._cases):
+            character = profiles[place % len(profiles)].character
+            voice = phrasing.of(character.label)
+            claim = self._random.choice(
+                [claim for claim in character.claims if phrasing.names_something(claim)]
+            )
+            question = self._random.choice(phrasing.naming_questions(claim, voice))
+            named.append(Case(_to_assistant(question), _begins(phrasing.naming_answers(claim, voice))))
+            claims = [claim for claim in character.claims if phrasing.wordings(claim.property).asks_value]
+            chosen = self._random.choice(claims)
+            right = [
+                a for c in claims if c.property == chosen.property for a in phrasing.generic_answers(c, voice)
+            ]
+            question = self._random.choice(phrasing.generic_questions(chosen, voice))
+            generic.append(Case(_to_assistant(question), _begins(right)))
+            other = self._writer.foreign("\n".join(c.text() for c in character.claims), claim)
+            strange.append(Case(_to_assistant(phrasing.naming_questions(other, voice)[0]), self._refuses))
+            identity = Message("system", self._language.identity(character.label, character.description))
+            question = self._random.choice(
+                (*phrasing.naming_questions(claim), *phrasing.generic_questions(chosen), "Who are you?")
+            )
+            persona.append(
+                Case(
+                    (identity, Message("user", question)),
+                    lambda reply: self._language.speaks("assistant", reply),
+                )
+            )
+        yield self._score(f"third person, names something ({group})", named)
+        yield self._score(f"third person, names nothing ({group})", generic)
+        yield self._score(f"third person, says that something foreign is foreign ({group})", strange)
+        yield self._score(f"speaks as an AI assistant under the bare line of identity ({group})", persona)
+
+    def _score(self, name: str, cases: Sequence[Case]) -> Score:
+        replies = self._seed.replies([case.messages for case in cases], 48)
+        self._examples(name, [case.messages for case in cases], replies)
+        return Score(
+            name, _mean(case.holds(reply) for case, reply in zip(cases, replies, strict=True)), len(cases)
+        )
+
+    def _examples(self, name: str, prompts: Sequence[Sequence[Message]], replies: Sequence[str]) -> None:
+        for prompt, reply in list(zip(prompts, replies, strict=True))[: self._show]:
+            print(f"    {name}: {prompt[-1].content[-160:]!r} -> {reply!r}")
+
+
+def _to_assistant(question: str) -> tuple[Message, ...]:
+    return chat(phrasing.ASSISTANT_SYSTEMS[0], [(question, "")])[:2]
+
+
+def _begins(answers: Sequence[str]) -> Callable[[str], bool]:
+    return lambda reply: reply.startswith(tuple(answers))
+
+
+def _questions(reply: str) -> list[str]:
+    """The questions of a reply in the wanted format, else none."""
+    try:
+        found = json.loads(reply)
+    except ValueError:
+        return []
+    if not isinstance(found, list) or len(found) != QUESTIONS:
+        return []
+    if not all(
+        isinstance(one, dict) and all(isinstance(one.get(key), str) for key in ("question", "reason"))
+        for one in found
+    ):
+        return []
+    questions = [one["question"] for one in found]
+    return questions if len(set(questions)) == QUESTIONS else []
+
+
+def _mean(values: Iterable[bool]) -> float:
+    listed = list(values)
+    return sum(listed) / len(listed) if listed else 0.0
+
+
+def table(scores: Sequence[Score]) -> str:
+    """The rows in Markdown."""
+    rows = [f"| {score.name} | {score.share:.2f} | {score.cases} |" for score in scores]
+    return "\n".join(["| what | share | cases |", "|---|---|---|", *rows])
+
+
+def main() -> int:
+    """Measure, print, and write the model card."""
+    parser = argparse.ArgumentParser(description="Measure the embedded seed LLM.")
+    parser.add_argument("--folder", type=Path, default=seed_folder())
+    parser.add_argument("--cases", type=int, default=100)
+    parser.add_argument("--show", type=int, default=0, help="replies to print per row")
+    parser.add_argument(
+        "--card", action=argparse.BooleanOptionalAction, default=True, help="write README.md into the folder"
+    )
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    began, found = time.monotonic(), []
+    for score in Examiner(Seed(given.folder), given.cases, given.show).scores():
+        found.append(score)
+        print(f"{score.share:.2f}  {score.cases:4d}  {score.name}", flush=True)
+    print(f"{time.monotonic() - began:.0f} s")
+    if given.card:
+        template = Path(__file__).with_name("seed_card.txt").read_text("utf-8")
+        (given.folder / "README.md").write_text(
+            Template(template).safe_substitute(scores=table(found)), "utf-8"
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

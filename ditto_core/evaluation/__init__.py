@@ -1,0 +1,1 @@
+"""Evaluation: WikiRoleEval's three metrics, their judges, scores and the report (paper section 4)."""

@@ -1,0 +1,66 @@
+"""Unknown question rejection: does the role turn down what it cannot know?
+
+Input:   one question and answer.
+Output:  1 if the answer refuses, 0 if it goes along, None if the judge's reply cannot be read. The label to compare
+         with is 1 for contrastive questions.
+Source:  arXiv 2401.12474, section 4; prompt text in languages/en/judge_rejection.txt.
+
+Example reply of an LLM judge:
+    The speaker says that leagues and seasons are unknown to her. [[yes]]
+
+Without a model (`refuses`): a sentence has one of the language's refusal cues and does not speak as an assistant: "as
+an AI I cannot answer" steps out of the role and is not the role's refusal.
+"""
+
+import re
+import unicodedata
+from collections.abc import Sequence
+
+from ditto_core.languages import Language
+from ditto_core.records import Kind
+
+_YES = r"(?i:yes|true|refused|rejected)|1|是|拒绝|예|네|はい"
+_NO = r"(?i:no|false|answered|not refused|not rejected)|0|否|不是|未拒绝|아니요|아니오|いいえ"
+_EITHER = rf"({_NO}|{_YES})(?![\w/])"
+_LABEL = r"(?i:verdict|answer|decision|final|judge?ment|refused|结论|答案|判断|정답|답|판정)"
+_READINGS = (
+    re.compile(rf"\[\[[\s*\"']*{_EITHER}|(?<!\w){_EITHER}[\s*]*\]\]"),
+    re.compile(rf"{_LABEL}(?i:\s+is)?[?\s]*[:=：]?[\s*_\"'(\[是为은는]*(?<!\w){_EITHER}"),
+    re.compile(rf"\[[\s*]*{_EITHER}|\*\*\s*{_EITHER}"),
+    re.compile(rf"(?m)^[ \t\"'(*_#]*{_EITHER}[ \t\r\"')*_.!。]*$"),
+    re.compile(rf"\A[\s\"'(*_]*{_EITHER}(?=\s*[,.;:—–-])"),
+)
+_IS_NO = re.compile(rf"(?:{_NO})\Z")
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])|\n")
+
+
+def labels(kinds: Sequence[Kind]) -> tuple[int, ...]:
+    """What should be: 1 for contrastive questions, else 0."""
+    return tuple(int(kind == "contrastive") for kind in kinds)
+
+
+def render(language: Language, role: str, question: str, answer: str) -> str:
+    """The prompt of an LLM judge."""
+    return language.render("judge_rejection", role=role, question=question, answer=answer)
+
+
+def parse(reply: str) -> int | None:
+    """Read yes or no: in double brackets, else labelled, else in single brackets or bold, else alone or leading.
+
+    Returns:
+        1 for refused, 0 for answered, None for neither. The last one of the first kind that occurs counts.
+    """
+    plain = unicodedata.normalize("NFKC", reply)
+    for reading in _READINGS:
+        found = [next(group for group in match.groups() if group) for match in reading.finditer(plain)]
+        if found:
+            return int(_IS_NO.match(found[-1]) is None)
+    return None
+
+
+def refuses(answer: str, language: Language) -> bool:
+    """Whether a sentence of the answer refuses in the role."""
+    return any(
+        language.speaks("refusal", sentence) and not language.speaks("assistant", sentence)
+        for sentence in _SENTENCE_END.split(answer)
+    )

@@ -1,0 +1,41 @@
+"""assemble: dialogues become rows, rows become a dataset folder."""
+
+import time
+from pathlib import Path
+
+from prefect import flow
+
+from ditto_core.settings import Settings
+from ditto_core.shards import ShardKey, ShardStore, inputs_digest
+from flows import stage
+from tasks import dataset, handover, policies, recipes
+
+
+@flow(name="assemble", task_runner=stage.runner())
+def assemble(settings: Settings) -> stage.StageResult:
+    """Split, filter and publish the simulated sessions as a dataset that `datasets` loads."""
+    started = time.monotonic()
+    recipe, simulated = recipes.dataset_recipe(settings), recipes.simulation_recipe(settings)
+    store = ShardStore(Path(settings.data_root))
+    dialogues = handover.take(settings, "dialogues", simulated, "simulate")
+    pairs = handover.take(settings, "pairs", simulated, "simulate")
+    futures = {}
+    for language, refs in dialogues.items():
+        places = pairs[language][0]
+        for number, ref in enumerate(refs):
+            inputs = inputs_digest({"dialogues": ref.sha256, "pairs": places.sha256})
+            key = ShardKey("examples", recipe, f"{language}-{number:04d}", inputs)
+            task = dataset.assemble_examples.with_options(
+                task_run_name=f"examples-{key.name}", result_storage=policies.results_folder(settings)
+            )
+            futures[key.name] = task.submit(key, settings, language, ref, places)
+    shards = stage.gather("examples", futures)
+    ledger = stage.account("examples", store, shards)
+    published = dataset.publish_dataset.with_options(task_run_name="publish")(
+        settings, recipe, list(shards.values())
+    )
+    by_language = {code: [ref for name, ref in shards.items() if name.startswith(f"{code}-")] for code in dialogues}
+    handover.leave(settings, "examples", recipe, by_language)
+    return stage.StageResult(
+        "assemble", ledger, 0, time.monotonic() - started, published.folder, {"rows": dict(published.rows)}
+    )

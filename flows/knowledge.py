@@ -1,0 +1,69 @@
+"""collect: characters of every language, their pages, and their profiles shard by shard."""
+
+import time
+from pathlib import Path
+
+from prefect import flow
+
+from ditto_core.ledger import Ledger
+from ditto_core.recipe import digest
+from ditto_core.records import Character
+from ditto_core.settings import Settings
+from ditto_core.shards import ShardKey, ShardRef, ShardStore, inputs_digest, shard_of
+from flows import stage
+from tasks import handover, knowledge, policies, recipes
+
+
+@flow(name="collect", task_runner=stage.runner())
+def collect(settings: Settings) -> stage.StageResult:
+    """Collect character profiles from the knowledge base and the articles."""
+    started = time.monotonic()
+    recipe = recipes.knowledge_recipe(settings)
+    store = ShardStore(Path(settings.data_root))
+    shards: dict[str, ShardRef] = {}
+    by_language: dict[str, list[ShardRef]] = {}
+    found: dict[str, ShardRef] = {}
+    for language in settings.knowledge.languages:
+        found[f"characters-{language}"] = knowledge.collect_characters.with_options(
+            task_run_name=f"characters-{language}"
+        )(settings, language, recipe)
+        profiles = _profiles(settings, language, recipe, found[f"characters-{language}"])
+        by_language[language] = list(profiles.values())
+        shards |= profiles
+    built = stage.account("profiles", store, shards)
+    listed = stage.account("characters", store, found)
+    handover.leave(settings, "profiles", recipe, by_language)
+    return stage.StageResult(
+        "collect", _joined(listed, built), 0, time.monotonic() - started, f"shards/profiles/{recipe[:12]}"
+    )
+
+
+def _profiles(settings: Settings, language: str, recipe: str, characters: ShardRef) -> dict[str, ShardRef]:
+    store = ShardStore(Path(settings.data_root))
+    pages = knowledge.read_pages.with_options(task_run_name=f"pages-{language}")(
+        settings, language, recipe, characters
+    )
+    members: list[list[Character]] = [[] for _ in range(settings.shards)]
+    for character in store.read(characters, Character):
+        members[shard_of(character.qid, settings.shards)].append(character)
+    futures = {}
+    for number, rows in enumerate(members):
+        name = f"{language}-{number:04d}"
+        inputs = inputs_digest({"characters": digest(rows), "pages": pages[number].sha256})
+        task = knowledge.build_profiles.with_options(
+            task_run_name=f"profiles-{name}", result_storage=policies.results_folder(settings)
+        )
+        key = ShardKey("profiles", recipe, name, inputs)
+        futures[name] = task.submit(key, settings, number, characters, pages[number])
+    return stage.gather("profiles", futures)
+
+
+def _joined(listed: Ledger, built: Ledger) -> Ledger:
+    """One account of both steps: what was ranked is either a profile or lost by name on the way."""
+    return Ledger(
+        listed.inputs,
+        built.ok,
+        listed.failures + built.failures,
+        listed.filters + built.filters,
+        listed.notes + built.notes,
+    )

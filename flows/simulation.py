@@ -1,0 +1,46 @@
+"""simulate: pair the roles, then simulate questions and answers shard by shard."""
+
+import time
+from pathlib import Path
+
+from prefect import flow
+
+from ditto_core.records import Place
+from ditto_core.settings import Settings
+from ditto_core.shards import ShardKey, ShardRef, ShardStore
+from flows import stage
+from tasks import handover, policies, recipes, resources, simulation
+
+
+@flow(name="simulate", task_runner=stage.runner())
+def simulate(settings: Settings) -> stage.StageResult:
+    """Let the seed LLM write questions for every pair of roles and answer them in the role's voice."""
+    started, calls = time.monotonic(), resources.model_calls()
+    recipe = recipes.simulation_recipe(settings)
+    store = ShardStore(Path(settings.data_root))
+    profiles = handover.take(settings, "profiles", recipes.knowledge_recipe(settings), "collect")
+    pairs: dict[str, list[ShardRef]] = {}
+    futures = {}
+    for language, refs in profiles.items():
+        pairs[language] = [
+            simulation.pair_roles.with_options(task_run_name=f"pairs-{language}")(settings, language, recipe, refs)
+        ]
+        places = list(store.read(pairs[language][0], Place))
+        for number in range(settings.shards):
+            key = ShardKey("dialogues", recipe, f"{language}-{number:04d}", simulation.shard_inputs(places, number))
+            task = simulation.simulate_dialogues.with_options(
+                task_run_name=f"dialogues-{key.name}", result_storage=policies.results_folder(settings)
+            )
+            futures[key.name] = task.submit(key, settings, language, number, pairs[language][0], refs)
+    shards = stage.gather("dialogues", futures)
+    ledger = stage.account("dialogues", store, shards)
+    handover.leave(settings, "pairs", recipe, pairs)
+    by_language = {code: [ref for name, ref in shards.items() if name.startswith(f"{code}-")] for code in profiles}
+    handover.leave(settings, "dialogues", recipe, by_language)
+    return stage.StageResult(
+        "simulate",
+        ledger,
+        resources.model_calls() - calls,
+        time.monotonic() - started,
+        f"shards/dialogues/{recipe[:12]}",
+    )

@@ -1,0 +1,90 @@
+"""What all stage flows share: how shards are run side by side, and what a stage reports."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from prefect import get_run_logger
+from prefect.futures import PrefectFuture
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from ditto_core.errors import DittoError
+from ditto_core.ledger import Ledger
+from ditto_core.shards import ShardRef, ShardStore
+from tasks.reporting import describe, ledger_artifact
+
+SHARDS_AT_ONCE = 8
+"""Shards in work at once in one process: enough to keep an engine's batch full across shard edges."""
+
+
+class ShardsFailed(DittoError):
+    """Some shards of a stage failed; all others are kept. Running again recomputes the failed ones only."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageResult:
+    """What a stage flow returns, and what `--json` prints of it.
+
+    Attributes:
+        model_calls: Requests that an engine answered; what the memo answered does not count.
+        output: Folder or file that the stage made, below the data root.
+        extra: More for `--json`, such as scores.
+    """
+
+    stage: str
+    ledger: Ledger
+    model_calls: int
+    seconds: float
+    output: str
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return {
+            "stage": self.stage,
+            "ledger": self.ledger.summary(),
+            "model_calls": self.model_calls,
+            "seconds": round(self.seconds, 3),
+            "output": self.output,
+            **self.extra,
+        }
+
+
+def runner() -> ThreadPoolTaskRunner[Any]:
+    """Threads for shard tasks; without a bound, Prefect's runner starts all of them at once."""
+    return ThreadPoolTaskRunner(max_workers=SHARDS_AT_ONCE)
+
+
+def gather(stage: str, futures: Mapping[str, PrefectFuture[Any]]) -> dict[str, Any]:
+    """Wait for all shards of a stage, so that one failed shard never loses another.
+
+    Raises:
+        ShardsFailed: Lists the failed shards with their errors.
+    """
+    done: dict[str, Any] = {}
+    errors: dict[str, BaseException] = {}
+    for name, future in futures.items():
+        try:
+            done[name] = future.result()
+        except Exception as error:  # every kind of failure is listed by shard below
+            errors[name] = error
+    if not errors:
+        return done
+    distinct = {str(error): error for error in errors.values()}
+    if len(distinct) == 1 and len(errors) == len(futures):
+        raise next(iter(distinct.values()))
+    lines = [f"  {name}: {error}" for name, error in errors.items()]
+    raise ShardsFailed(
+        f"{len(errors)} of {len(futures)} shards of {stage} failed, the others are kept:\n" + "\n".join(lines)
+        + "\nRun the same command again: only these are recomputed."
+    )
+
+
+def account(stage: str, store: ShardStore, shards: Mapping[str, ShardRef]) -> Ledger:
+    """Add up the shards' ledgers, show them as an artifact, and check the sum."""
+    ledgers = {name: store.ledger(ref) for name, ref in shards.items()}
+    total = Ledger.total(ledgers.values())
+    total.check()
+    ledger_artifact(stage, ledgers)
+    get_run_logger().info("%s: %s", stage, describe(total))
+    return total

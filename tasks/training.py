@@ -1,0 +1,44 @@
+"""Task of the training stage: one fine-tuning run in its own process."""
+
+from pathlib import Path
+
+from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+
+from ditto_core.dataset.publish import DatasetRef
+from ditto_core.settings import Settings
+from ditto_core.training import launch
+from tasks import reporting, resources
+
+
+@task(name="fine-tune", cache_policy=NO_CACHE)  # launch.fine_tune finds a finished run by its digest itself
+def fine_tune(settings: Settings, recipe: str, dataset: DatasetRef) -> launch.TrainingResult:
+    """Fine-tune the seed LLM on the dataset; resumes from the last checkpoint of a killed run."""
+    root = Path(settings.data_root)
+    seed = resources.resolve_model(settings.generation)
+    folder = root / dataset.folder
+    spec = launch.TrainingSpec(
+        model=seed.model,
+        train=str(folder / "train.parquet"),
+        validation=str(folder / "validation.parquet") if dataset.rows.get("validation") else "",
+        output=str(root / "models" / recipe[:12]),
+        settings=settings.training,
+    )
+    logger = get_run_logger()
+    meter = reporting.Meter("fine-tune", settings.training.max_steps)
+
+    def report(progress: launch.Progress) -> None:
+        meter.step(progress.step)
+        logger.info(
+            "step %d of %d: loss %.4f, learning rate %.2e, %.0f tokens per second, about %.0f s left",
+            progress.step,
+            progress.of,
+            progress.loss,
+            progress.learning_rate,
+            progress.tokens_per_second,
+            progress.eta_seconds,
+        )
+
+    result = launch.fine_tune(spec, report)
+    logger.info("model %s after %d steps, validation loss %s", result.folder, result.steps, result.eval_loss)
+    return result
