@@ -70,7 +70,9 @@ def model_identity(folder: Path) -> ModelIdentity:
         InvalidInput: No such folder, or no weights in it.
     """
     if not folder.is_dir():
-        raise InvalidInput(f"model folder {str(folder)!r} does not exist. Set generation.model to a folder with weights.")
+        raise InvalidInput(
+            f"model folder {str(folder)!r} does not exist. Set generation.model to a folder with weights."
+        )
     weights = [path for path in folder.iterdir() if path.suffix in _WEIGHT_SUFFIXES]
     if not weights:
         raise InvalidInput(

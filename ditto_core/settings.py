@@ -265,9 +265,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 _BASES: Mapping[str, str] = {"demo": "tiny"}
 
 
-def load(
-    preset: str = "paper", config: Path | None = None, assignments: Sequence[str] = (), **top: Any
-) -> Settings:
+def load(preset: str = "paper", config: Path | None = None, assignments: Sequence[str] = (), **top: Any) -> Settings:
     """Lay a preset, a TOML file, `stage.field=value` assignments and top-level values over the defaults.
 
     Raises:

@@ -141,7 +141,7 @@ class ShardStore:
     def exclusive(self, key: ShardKey) -> Iterator[None]:
         """Hold the shard's lock. The kernel drops it when the holder dies, so kill -9 leaves none behind."""
         path = self.path(key.uri).with_suffix(".lock")
-        with _explained(path):
+        with explained(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
         try:
@@ -189,7 +189,7 @@ def write_atomically(path: Path, write: Callable[[Any], Any]) -> None:
         InvalidInput: The disk is full or not writable; the temporary file is removed.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
-    with _explained(path):
+    with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with temporary.open("wb") as file:
@@ -218,7 +218,8 @@ def _sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
+def explained(path: Path) -> Iterator[None]:
+    """Turn what the file system says while `path` is written into an `InvalidInput` that helps."""
     try:
         yield
     except OSError as error:

@@ -31,9 +31,7 @@ def assemble(settings: Settings) -> stage.StageResult:
             futures[key.name] = task.submit(key, settings, language, ref, places)
     shards = stage.gather("examples", futures)
     ledger = stage.account("examples", store, shards)
-    published = dataset.publish_dataset.with_options(task_run_name="publish")(
-        settings, recipe, list(shards.values())
-    )
+    published = dataset.publish_dataset.with_options(task_run_name="publish")(settings, recipe, list(shards.values()))
     by_language = {code: [ref for name, ref in shards.items() if name.startswith(f"{code}-")] for code in dialogues}
     handover.leave(settings, "examples", recipe, by_language)
     return stage.StageResult(

@@ -40,9 +40,7 @@ def collect(settings: Settings) -> stage.StageResult:
 
 def _profiles(settings: Settings, language: str, recipe: str, characters: ShardRef) -> dict[str, ShardRef]:
     store = ShardStore(Path(settings.data_root))
-    pages = knowledge.read_pages.with_options(task_run_name=f"pages-{language}")(
-        settings, language, recipe, characters
-    )
+    pages = knowledge.read_pages.with_options(task_run_name=f"pages-{language}")(settings, language, recipe, characters)
     members: list[list[Character]] = [[] for _ in range(settings.shards)]
     for character in store.read(characters, Character):
         members[shard_of(character.qid, settings.shards)].append(character)

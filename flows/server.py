@@ -81,7 +81,12 @@ def _start(home: Path, port: int) -> tuple[subprocess.Popen[bytes], str]:
     environment = {**os.environ, "PREFECT_UI_API_URL": address}
     with log:
         process = subprocess.Popen(
-            command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=environment, start_new_session=True
+            command,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            env=environment,
+            start_new_session=True,
         )
     deadline = time.monotonic() + _START_SECONDS
     while not _answers(address):

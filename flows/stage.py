@@ -75,7 +75,8 @@ def gather(stage: str, futures: Mapping[str, PrefectFuture[Any]]) -> dict[str, A
         raise next(iter(distinct.values()))
     lines = [f"  {name}: {error}" for name, error in errors.items()]
     raise ShardsFailed(
-        f"{len(errors)} of {len(futures)} shards of {stage} failed, the others are kept:\n" + "\n".join(lines)
+        f"{len(errors)} of {len(futures)} shards of {stage} failed, the others are kept:\n"
+        + "\n".join(lines)
         + "\nRun the same command again: only these are recomputed."
     )
 

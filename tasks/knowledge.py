@@ -100,9 +100,7 @@ def _write_pages(store: ShardStore, recipe: str, name: str, rows: list[Page]) ->
 
 
 @task(name="profiles", cache_policy=policies.VerifiedShard(), persist_result=True, result_serializer="json")
-def build_profiles(
-    key: ShardKey, settings: Settings, number: int, characters: ShardRef, pages: ShardRef
-) -> ShardRef:
+def build_profiles(key: ShardKey, settings: Settings, number: int, characters: ShardRef, pages: ShardRef) -> ShardRef:
     """Join characters and pages of one shard into profiles."""
     store = ShardStore(Path(settings.data_root))
     with store.exclusive(key):

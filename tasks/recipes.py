@@ -39,9 +39,7 @@ def dataset_recipe(settings: Settings) -> str:
 
 def training_recipe(settings: Settings, dataset: str) -> str:
     """Of a tuned model; `dataset` is the digest of the rows it is trained on."""
-    return stage_recipe(
-        "training", settings.training.model_dump(), dataset, resources.identify(settings.generation)
-    )
+    return stage_recipe("training", settings.training.model_dump(), dataset, resources.identify(settings.generation))
 
 
 def evaluation_recipe(settings: Settings, model: ModelIdentity) -> str:

@@ -1,6 +1,6 @@
 """Tasks of the simulation stage: whom each role is paired with, then dialogues shard by shard."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from prefect import get_run_logger, task
@@ -21,7 +21,9 @@ def pair_roles(settings: Settings, language: str, recipe: str, profiles: Sequenc
     """Put all roles of a language on the ring and write down who is paired with whom."""
     store = ShardStore(Path(settings.data_root))
     known = {profile.character.qid: profile for profile in _read(store, profiles)}
-    partners = pairing.partners([pairing.candidate(profile) for profile in known.values()], settings.simulation.partners)
+    partners = pairing.partners(
+        [pairing.candidate(profile) for profile in known.values()], settings.simulation.partners
+    )
     askers: dict[str, list[str]] = {qid: [] for qid in known}
     for role, chosen in partners.items():
         for partner in chosen:
@@ -98,5 +100,3 @@ def _account(places: Sequence[Place]) -> Ledger:
         else:
             ledger.filter(place.role, "no_partner", place.label)
     return ledger
-
-

@@ -11,8 +11,8 @@ Kinds, and who appears:
     articles   running text                                                           the whole world
     copies     a list of names, repeated                                              invented
 
-Roles of the other splits are therefore known in the third person only. No chat has the bare line of identity for
-a system prompt: that is left to fine-tuning. Everything here is pure but for the generator's state.
+Roles of the other splits are therefore known in the third person only. No chat has the bare line of identity
+for a system prompt: that is left to fine-tuning. Everything here is pure but for the generator's state.
 """
 
 import json
@@ -31,11 +31,11 @@ QUESTIONS = 3
 _FOREIGN_SHARE = 0.45
 _SECOND_FACT_SHARE = 0.55
 _EARLY: Mapping[str, float] = {
-    "answers": 0.22,
+    "answers": 0.0,
     "queries": 0.0,
-    "knowledge": 0.03,
+    "knowledge": 0.0,
     "articles": 0.0,
-    "copies": 0.75,
+    "copies": 1.0,
 }
 _LATE: Mapping[str, float] = {
     "answers": 0.43,
@@ -44,6 +44,8 @@ _LATE: Mapping[str, float] = {
     "articles": 0.08,
     "copies": 0.02,
 }
+_COPYING = 0.08
+"""Progress up to which nothing but copying is practised; by twice of that the mix is the late one."""
 _WORLD_SHARE = 0.3
 """Of the roles in "answers" and "queries": how many are train roles of the embedded world."""
 
@@ -65,10 +67,10 @@ class World:
     playable: tuple[Profile, ...]
 
     def words(self) -> tuple[str, ...]:
-        """Words of labels, descriptions and values; invented names are put together from them too."""
+        """Words of the playable characters; invented names are put together from them too."""
         texts = [
             text
-            for profile in self.known
+            for profile in self.playable
             for text in (
                 profile.character.label,
                 profile.character.description,
@@ -97,9 +99,7 @@ class Writer:
         count_tokens: Length of a text, for the budget of a profile.
     """
 
-    def __init__(
-        self, random: Random, language: Language, world: World, count_tokens: Callable[[str], int]
-    ) -> None:
+    def __init__(self, random: Random, language: Language, world: World, count_tokens: Callable[[str], int]) -> None:
         self._random = random
         self._language = language
         self._world = world
@@ -108,7 +108,7 @@ class Writer:
 
     def document(self, progress: float) -> Document:
         """The next document; profiles grow and the mix shifts with the progress."""
-        early = min(1.0, max(0.0, 1.5 - progress / 0.1))
+        early = min(1.0, max(0.0, 2.0 - progress / _COPYING))
         kinds = list(_LATE)
         weights = [_EARLY[kind] * early + _LATE[kind] * (1 - early) for kind in kinds]
         kind = self._random.choices(kinds, weights)[0]
@@ -139,9 +139,7 @@ class Writer:
         for _ in range(20):
             (role, role_text), (partner, partner_text) = self._role(progress), self._role(progress)
             askable = [
-                claim
-                for claim in self._shown(role, role_text)
-                if self._is_askable(claim, role, partner, partner_text)
+                claim for claim in self._shown(role, role_text) if self._is_askable(claim, role, partner, partner_text)
             ]
             if len(askable) >= QUESTIONS:
                 chosen = sorted(random.sample(range(len(askable)), QUESTIONS))
@@ -165,9 +163,9 @@ class Writer:
         chosen = self._random.sample(self._world.known, 2)
         return Document("articles", text="\n".join(self._article_text(profile) for profile in chosen))
 
-    def copies(self, _progress: float = 1.0) -> Document:
-        """A list, repeated."""
-        names = self.inventor.list_of_names(self._random.randint(2, 6))
+    def copies(self, progress: float = 1.0) -> Document:
+        """A list, repeated: short ones first, from which copying is learned soonest."""
+        names = self.inventor.list_of_names(self._random.randint(2, 3 if progress < _COPYING else 7))
         return Document("copies", (Message("user", f"Repeat: {names}"), Message("assistant", names)))
 
     def response_system(self, profile: Profile, text: str) -> str:
@@ -222,8 +220,7 @@ class Writer:
             elif self._world.playable and random.random() < 0.5:
                 claims = random.choice(self._world.playable).character.claims
                 claim = random.choice(
-                    [one for one in claims if phrasing.names_something(one)]
-                    or [self.inventor.claim("spouse")]
+                    [one for one in claims if phrasing.names_something(one)] or [self.inventor.claim("spouse")]
                 )
             else:
                 claim = random.choice(self.inventor.profile(6).character.claims)
@@ -240,9 +237,7 @@ class Writer:
             claims = profile.character.claims
             kept = sorted(random.sample(range(len(claims)), min(len(claims), random.randint(4, 9))))
             prose = profile.article if random.random() < 0.5 else article([], profile.character.label)
-            profile = Profile(
-                replace(profile.character, claims=tuple(claims[place] for place in kept)), prose, ""
-            )
+            profile = Profile(replace(profile.character, claims=tuple(claims[place] for place in kept)), prose, "")
             return profile, self.verbalised(profile, random.randint(100, PROFILE_TOKENS))
         profile = self.invented(progress)
         return profile, self.verbalised(profile)
@@ -287,11 +282,7 @@ class Writer:
 
     def _second_fact(self, shown: Sequence[Claim], claim: Claim, share: float = _SECOND_FACT_SHARE) -> str:
         random = self._random
-        others = [
-            one
-            for one in _first_of_each(shown)
-            if one.property != claim.property and one.value != claim.value
-        ]
+        others = [one for one in _first_of_each(shown) if one.property != claim.property and one.value != claim.value]
         if not others or random.random() > share:
             return ""
         home = next((one for one in others if one.property == "place of birth"), None)
@@ -354,9 +345,7 @@ class Writer:
 
     def _sentences(self, profile: Profile, claims: Sequence[Claim]) -> list[str]:
         voice = phrasing.of(profile.character.label)
-        told = [
-            phrasing.generic_answers(claim, voice) + phrasing.naming_answers(claim, voice) for claim in claims
-        ]
+        told = [phrasing.generic_answers(claim, voice) + phrasing.naming_answers(claim, voice) for claim in claims]
         return [self._random.choice(forms) for forms in told if forms]
 
 
@@ -364,9 +353,7 @@ def chat(system: str, turns: Sequence[tuple[str, str]]) -> tuple[Message, ...]:
     """Questions and answers as messages, after a system message if there is one."""
     first = (Message("system", system),) if system else ()
     said = (
-        message
-        for question, answer in turns
-        for message in (Message("user", question), Message("assistant", answer))
+        message for question, answer in turns for message in (Message("user", question), Message("assistant", answer))
     )
     return (*first, *said)
 

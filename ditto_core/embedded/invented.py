@@ -175,8 +175,9 @@ class Inventor:
         """A day, month or year."""
         random = self._random
         form = random.random()
-        day = f"{random.randint(1, 31)} {random.choice(_MONTHS)} " if form < 0.75 else ""
-        return day + self.year()
+        month = f"{random.choice(_MONTHS)} " if form < 0.82 else ""
+        day = f"{random.randint(1, 31)} " if form < 0.7 else ""
+        return day + month + self.year()
 
     def list_of_names(self, count: int) -> str:
         """Names of all sorts in a row, for copying."""
@@ -194,11 +195,7 @@ class Inventor:
 
     def _lower(self) -> str:
         real = self._words and self._random.random() < 0.4
-        return (
-            self._random.choice(self._words).lower()
-            if real
-            else self._syllables(self._random.choice((2, 2, 3)))
-        )
+        return self._random.choice(self._words).lower() if real else self._syllables(self._random.choice((2, 2, 3)))
 
     def _maybe_two(self) -> str:
         return f"{self.word()} {self.word()}" if self._random.random() < 0.3 else self.word()
@@ -273,9 +270,7 @@ class Inventor:
     def _alias(self, label: str) -> str:
         form = self._random.random()
         if form < 0.4:
-            return (
-                f"the {self._adjective()} {self._random.choice((self._noun(), self._trade().capitalize()))}"
-            )
+            return f"the {self._adjective()} {self._random.choice((self._noun(), self._trade().capitalize()))}"
         return f"{self._adjective()} {label.split()[0]}" if form < 0.6 else self.person()
 
     def _description(self) -> str:

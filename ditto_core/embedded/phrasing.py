@@ -21,7 +21,8 @@ from dataclasses import dataclass
 
 from ditto_core.records import Character, Claim
 
-_YEAR = re.compile(r"(?:\d+s?|century \d+)(?: BC)?\Z")
+_DAY = re.compile(r"\d{1,2} [A-Z]")
+_ERA = " BC"
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,7 +355,7 @@ def foreign_reason(claim: Claim, stranger: str) -> str:
 
 
 def _on(value: str) -> str:
-    return "in" if _YEAR.match(value) or len(value.split()) == 2 else "on"
+    return "on" if _DAY.match(value.removesuffix(_ERA)) else "in"
 
 
 ASSISTANT_SYSTEMS = (

@@ -7,9 +7,10 @@ Source: ours. Muon: Jordan et al. 2024, "Muon: an optimizer for hidden layers in
 
     python -m ditto_core.embedded.pretrain --minutes 40
 
-Loss falls on the assistant's words only, and on running text in full. Documents are batched by length, padded on
-the right and need no mask. One process a core, each with one thread: on a busy machine OpenMP over both cores is
-far slower. A run that is bounded by minutes depends on the machine's speed; bound it by tokens to repeat it.
+Loss falls on the assistant's words only, and on running text in full. Documents are batched by length, padded
+on the right and need no mask. Small batches of lists to copy come first: copying is learned within minutes then,
+and everything else rests on it. One process a core, each with one thread: on a busy machine OpenMP over both
+cores is far slower. A run bounded by minutes depends on the machine's speed; bound it by tokens to repeat it.
 """
 
 import argparse
@@ -91,16 +92,12 @@ class Muon(torch.optim.Optimizer):
         """Move every matrix along its orthogonalised momentum."""
         rate = self.param_groups[0]["lr"]
         for shape, group in self._groups.items():
-            gradients = torch.stack(
-                [_lying(matrix.grad, shape) for matrix in group if matrix.grad is not None]
-            )
+            gradients = torch.stack([_lying(matrix.grad, shape) for matrix in group if matrix.grad is not None])
             moment = self._moments[shape].lerp_(gradients, 1 - self._momentum)
             update = _orthogonal(gradients.lerp(moment, self._momentum))
             for matrix, change in zip(group, update, strict=True):
                 scale = max(1.0, matrix.shape[0] / matrix.shape[1]) ** 0.5
-                matrix.mul_(1 - rate * self._decay).add_(
-                    _lying(change, tuple(matrix.shape)), alpha=-rate * scale
-                )
+                matrix.mul_(1 - rate * self._decay).add_(_lying(change, tuple(matrix.shape)), alpha=-rate * scale)
 
 
 def _lying(matrix: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
@@ -117,7 +114,7 @@ def _orthogonal(stack: torch.Tensor) -> torch.Tensor:
 
 
 def train_tokenizer(world: World, recipe: Recipe) -> PreTrainedTokenizerFast:
-    """A byte-level BPE over documents of the final mix; digits stand alone: years are copied digit by digit."""
+    """A byte-level BPE over documents of the final mix; digits stand alone, so years are copied one by one."""
     writer = Writer(Random(recipe.seed + 3), languages.load("en"), world, lambda text: len(text) // 3)
     byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False)
     core = Tokenizer(models.BPE())
@@ -153,9 +150,7 @@ class Encoder:
         self._core = tokenizer.backend_tokenizer
         self._start, self._end, self._pad = (token_id(tokenizer, token) for token in (_START, _END, _PAD))
         self._line = self._ids("\n")
-        self._heads = {
-            role: [self._start, *self._ids(f"{role}\n")] for role in ("system", "user", "assistant")
-        }
+        self._heads = {role: [self._start, *self._ids(f"{role}\n")] for role in ("system", "user", "assistant")}
         self.count = lru_cache(maxsize=100_000)(lambda text: len(self._ids(text)))
 
     def __call__(self, document: Document) -> tuple[list[int], list[bool]]:
@@ -167,9 +162,7 @@ class Encoder:
         for message in document.messages:
             head, body = self._heads[message.role], [*self._ids(message.content), self._end]
             ids += [*head, *body, *self._line]
-            trained += (
-                [False] * len(head) + [message.role == "assistant"] * len(body) + [False] * len(self._line)
-            )
+            trained += [False] * len(head) + [message.role == "assistant"] * len(body) + [False] * len(self._line)
         return ids, trained
 
     def _ids(self, text: str) -> list[int]:
@@ -193,7 +186,8 @@ def build_model(tokenizer: PreTrainedTokenizerFast, recipe: Recipe) -> Qwen3ForC
     config = Qwen3Config(
         vocab_size=len(tokenizer), hidden_size=recipe.hidden, intermediate_size=recipe.feed_forward,
         num_hidden_layers=recipe.layers, num_attention_heads=recipe.heads, num_key_value_heads=recipe.shared_heads,
-        head_dim=32, max_position_embeddings=2048, tie_word_embeddings=True, eos_token_id=token_id(tokenizer, _END),
+        head_dim=32, max_position_embeddings=2048,
+        rope_parameters={"rope_type": "default", "rope_theta": 1000.0}, tie_word_embeddings=True, eos_token_id=token_id(tokenizer, _END),
         pad_token_id=token_id(tokenizer, _PAD), bos_token_id=None,
     )  # fmt: skip
     return Qwen3ForCausalLM(config)  # type: ignore[no-untyped-call]
@@ -208,17 +202,13 @@ class Batch:
     kinds: tuple[str, ...]
 
 
-def batches(
-    writer: Writer, encoder: Encoder, largest: int, pad: int, progress: Callable[[], float]
-) -> Iterator[Batch]:
+def batches(writer: Writer, encoder: Encoder, largest: int, pad: int, progress: Callable[[], float]) -> Iterator[Batch]:
     """Endless batches of about `size` tokens; a pool of documents is sorted by length, cut, shuffled."""
     random = Random(largest)
     while True:
-        size = round(largest * min(1.0, 0.25 + 5 * progress()))
+        size = round(largest * min(1.0, 0.25 + max(0.0, 10 * (progress() - 0.08))))
         documents = [writer.document(progress()) for _ in range(_POOL)]
-        rows = sorted(
-            ((encoder(document), document.kind) for document in documents), key=lambda row: len(row[0][0])
-        )
+        rows = sorted(((encoder(document), document.kind) for document in documents), key=lambda row: len(row[0][0]))
         cut: list[list[tuple[tuple[list[int], list[bool]], str]]] = [[]]
         for row in rows:
             if cut[-1] and (len(cut[-1]) + 1) * len(row[0][0]) > size:
@@ -253,18 +243,14 @@ class Trainer:
         torch.set_num_threads(1)
         torch.manual_seed(recipe.seed)
         world = load_world()
-        self._tokenizer = (
-            PreTrainedTokenizerFast.from_pretrained(start) if start else train_tokenizer(world, recipe)
-        )
+        self._tokenizer = PreTrainedTokenizerFast.from_pretrained(start) if start else train_tokenizer(world, recipe)
         self._model = (
             Qwen3ForCausalLM.from_pretrained(start, dtype=torch.float32)
             if start
             else build_model(self._tokenizer, recipe)
         )
         encoder = Encoder(self._tokenizer)
-        writer = Writer(
-            Random(recipe.seed * 1000 + 11 + self._rank), languages.load("en"), world, encoder.count
-        )
+        writer = Writer(Random(recipe.seed * 1000 + 11 + self._rank), languages.load("en"), world, encoder.count)
         check_template(self._tokenizer, encoder, writer.answers())
         self._share, self._tokens, self._step = 0.0, 0, 0
         self._start_progress = 1.0 if start else 0.0
@@ -312,9 +298,7 @@ class Trainer:
         self._share = self._averaged(share)
         torch.nn.utils.clip_grad_norm_(self._others, 1.0)
         scale = min(1.0, (self._step + 1) / 40, max(1 / 30, (1 - self._share) / self._recipe.decay))
-        for optimizer, rate in zip(
-            self._optimizers, (self._recipe.matrix_rate, self._recipe.other_rate), strict=True
-        ):
+        for optimizer, rate in zip(self._optimizers, (self._recipe.matrix_rate, self._recipe.other_rate), strict=True):
             optimizer.param_groups[0]["lr"] = rate * scale
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
@@ -322,12 +306,10 @@ class Trainer:
         for place, kind in enumerate(batch.kinds):
             of_row = found.detach()[rows == place]
             if len(of_row):
-                self._means[kind] = 0.98 * self._means.get(kind, float(of_row.mean())) + 0.02 * float(
-                    of_row.mean()
-                )
+                self._means[kind] = 0.98 * self._means.get(kind, float(of_row.mean())) + 0.02 * float(of_row.mean())
 
     def _averaged(self, share: float) -> float:
-        """Average the gradients, and with them the share of the run that is done, so that all stop at once."""
+        """Average the gradients, and with them the share of the run that is done: all stop at once."""
         if self._size == 1:
             return share
         gradients = [p.grad for p in self._model.parameters() if p.grad is not None]
@@ -360,7 +342,7 @@ class Trainer:
 
 
 def launch(processes: int, arguments: Sequence[str]) -> int:
-    """Run this module in several processes that average their gradients; returns the first bad exit status."""
+    """Run this module in several processes that average gradients; returns the first bad exit status."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -371,10 +353,7 @@ def launch(processes: int, arguments: Sequence[str]) -> int:
         "OMP_NUM_THREADS": "1",
     }
     command = [sys.executable, "-m", "ditto_core.embedded.pretrain", *arguments, "--processes", "1"]
-    running = [
-        subprocess.Popen(command, env={**os.environ, **shared, "RANK": str(rank)})
-        for rank in range(processes)
-    ]
+    running = [subprocess.Popen(command, env={**os.environ, **shared, "RANK": str(rank)}) for rank in range(processes)]
     return next((status for status in [process.wait() for process in running] if status), 0)
 
 
@@ -387,15 +366,11 @@ def main() -> int:
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--save-minutes", type=float, default=4.0)
     parser.add_argument("--out", type=Path, default=seed_folder())
-    parser.add_argument(
-        "--start", type=Path, default=None, help="continue from this folder's weights and tokenizer"
-    )
+    parser.add_argument("--start", type=Path, default=None, help="continue from this folder's weights and tokenizer")
     given = parser.parse_args()
     if given.processes > 1:
         return launch(given.processes, sys.argv[1:])
-    recipe = Recipe(
-        minutes=given.minutes, tokens=given.tokens, seed=given.seed, save_minutes=given.save_minutes
-    )
+    recipe = Recipe(minutes=given.minutes, tokens=given.tokens, seed=given.seed, save_minutes=given.save_minutes)
     Trainer(recipe, given.out, given.start).run()
     return 0
 

@@ -1,6 +1,7 @@
 """Scores: how well the shipped seed does what the pipeline asks of it.
 
-In:     the seed's folder, the embedded world, characters invented with a random seed that training did not use.
+In:     the seed's folder, the embedded world, characters invented with a random seed that training
+        did not use.
 Out:    a table, printed and written into the model card `seed/README.md`.
 Source: ours. Decoding is greedy; prompts are those of the pipeline.
 
@@ -175,9 +176,7 @@ class Examiner:
             role, partner = profiles[place % len(profiles)], profiles[(place * 7 + 3) % len(profiles)]
             texts = self._writer.verbalised(role), self._writer.verbalised(partner)
             claims = [
-                c
-                for c in role.character.claims
-                if phrasing.names_something(c) and c.text() in texts[0].split("\n")
+                c for c in role.character.claims if phrasing.names_something(c) and c.text() in texts[0].split("\n")
             ]
             if role is partner or len(claims) < QUESTIONS:
                 continue
@@ -186,13 +185,8 @@ class Examiner:
         replies = self._seed.replies(prompts, 256)
         lists = [_questions(reply) for reply in replies]
         self._examples(f"queries ({group})", prompts, replies)
-        asked = [
-            (question, *pair) for questions, pair in zip(lists, pairs, strict=True) for question in questions
-        ]
-        about = [
-            any(question in phrasing.naming_questions(claim) for claim in claims)
-            for question, claims, _ in asked
-        ]
+        asked = [(question, *pair) for questions, pair in zip(lists, pairs, strict=True) for question in questions]
+        about = [any(question in phrasing.naming_questions(claim) for claim in claims) for question, claims, _ in asked]
         partner_too = [
             any(question in phrasing.naming_questions(claim) and claim.value in text for claim in claims)
             for question, claims, text in asked
@@ -202,28 +196,20 @@ class Examiner:
             _mean(map(bool, lists)),
             len(lists),
         )
-        yield Score(
-            f"query simulation: exact question on a fact of the role ({group})", _mean(about), len(about)
-        )
-        yield Score(
-            f"query simulation: the partner has a part in it too ({group})", _mean(partner_too), len(asked)
-        )
+        yield Score(f"query simulation: exact question on a fact of the role ({group})", _mean(about), len(about))
+        yield Score(f"query simulation: the partner has a part in it too ({group})", _mean(partner_too), len(asked))
 
     def _without_profile(self, group: str, profiles: Sequence[Profile]) -> Iterable[Score]:
         named, generic, strange, persona = (list[Case]() for _ in range(4))
         for place in range(self._cases):
             character = profiles[place % len(profiles)].character
             voice = phrasing.of(character.label)
-            claim = self._random.choice(
-                [claim for claim in character.claims if phrasing.names_something(claim)]
-            )
+            claim = self._random.choice([claim for claim in character.claims if phrasing.names_something(claim)])
             question = self._random.choice(phrasing.naming_questions(claim, voice))
             named.append(Case(_to_assistant(question), _begins(phrasing.naming_answers(claim, voice))))
             claims = [claim for claim in character.claims if phrasing.wordings(claim.property).asks_value]
             chosen = self._random.choice(claims)
-            right = [
-                a for c in claims if c.property == chosen.property for a in phrasing.generic_answers(c, voice)
-            ]
+            right = [a for c in claims if c.property == chosen.property for a in phrasing.generic_answers(c, voice)]
             question = self._random.choice(phrasing.generic_questions(chosen, voice))
             generic.append(Case(_to_assistant(question), _begins(right)))
             other = self._writer.foreign("\n".join(c.text() for c in character.claims), claim)
@@ -246,9 +232,7 @@ class Examiner:
     def _score(self, name: str, cases: Sequence[Case]) -> Score:
         replies = self._seed.replies([case.messages for case in cases], 48)
         self._examples(name, [case.messages for case in cases], replies)
-        return Score(
-            name, _mean(case.holds(reply) for case, reply in zip(cases, replies, strict=True)), len(cases)
-        )
+        return Score(name, _mean(case.holds(reply) for case, reply in zip(cases, replies, strict=True)), len(cases))
 
     def _examples(self, name: str, prompts: Sequence[Sequence[Message]], replies: Sequence[str]) -> None:
         for prompt, reply in list(zip(prompts, replies, strict=True))[: self._show]:
@@ -272,8 +256,7 @@ def _questions(reply: str) -> list[str]:
     if not isinstance(found, list) or len(found) != QUESTIONS:
         return []
     if not all(
-        isinstance(one, dict) and all(isinstance(one.get(key), str) for key in ("question", "reason"))
-        for one in found
+        isinstance(one, dict) and all(isinstance(one.get(key), str) for key in ("question", "reason")) for one in found
     ):
         return []
     questions = [one["question"] for one in found]
@@ -309,9 +292,7 @@ def main() -> int:
     print(f"{time.monotonic() - began:.0f} s")
     if given.card:
         template = Path(__file__).with_name("seed_card.txt").read_text("utf-8")
-        (given.folder / "README.md").write_text(
-            Template(template).safe_substitute(scores=table(found)), "utf-8"
-        )
+        (given.folder / "README.md").write_text(Template(template).safe_substitute(scores=table(found)), "utf-8")
     return 0
 
 

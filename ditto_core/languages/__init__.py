@@ -43,9 +43,7 @@ class Language:
     def identity(self, label: str, description: str) -> str:
         """The one line that stays in the system prompt (paper section 3.4)."""
         with_description, without = self.identity_templates
-        return Template(with_description if description else without).substitute(
-            label=label, description=description
-        )
+        return Template(with_description if description else without).substitute(label=label, description=description)
 
     def render(self, prompt: str, **values: str) -> str:
         """Fill the placeholders of a prompt; a missing value is a `KeyError` that names it."""

@@ -61,7 +61,7 @@ def train(run: launch.Run) -> None:
     try:
         trainer, masks = _prepare(run)
         began = time.monotonic()
-        trainer.train(resume_from_checkpoint=last_complete(run.checkpoints))
+        trainer.train(resume_from_checkpoint=last_complete(run.checkpoints, run.spec.settings.max_steps))
         evaluated = trainer.evaluate() if run.spec.validation else {}
     except torch.OutOfMemoryError as error:
         raise InvalidInput(
@@ -239,10 +239,11 @@ def as_trained(prepared: Iterable[Mapping[str, Any]], sample: Sequence[MaskedRow
     ]
 
 
-def last_complete(checkpoints: Path) -> str | None:
-    """The newest checkpoint that was written to its end, or None. One that a kill cut short is passed over.
+def last_complete(checkpoints: Path, max_steps: int) -> str | None:
+    """The newest checkpoint before the last step that was written to its end, or None.
 
-    The trainer writes trainer_state.json last, so it must be there, readable, and of the step in the folder's name.
+    One that a kill cut short is passed over: the trainer writes trainer_state.json last, so it must be there, readable,
+    and of the step in the folder's name. The last step's own is too: resumed from it, the trainer takes one step more.
     """
     whole = {}
     for folder in checkpoints.glob("checkpoint-*"):
@@ -250,7 +251,11 @@ def last_complete(checkpoints: Path) -> str | None:
             step = json.loads((folder / "trainer_state.json").read_text("utf-8"))["global_step"]
         except (OSError, ValueError, KeyError):
             continue
-        if folder.name == f"checkpoint-{step}" and all(file.stat().st_size for file in folder.iterdir()):
+        if (
+            step < max_steps
+            and folder.name == f"checkpoint-{step}"
+            and all(file.stat().st_size for file in folder.iterdir())
+        ):
             whole[step] = str(folder)
     return whole[max(whole)] if whole else None
 

@@ -205,7 +205,7 @@ def test_kill_9_loses_nothing_and_resumes_to_the_same_weights(
         assert [process.stdout.readline().strip() for _ in range(5)] == ["1", "2", "3", "4", "5"]
         process.send_signal(signal.SIGKILL)
     checkpoints = launch.plan(wanted).checkpoints
-    assert sft.last_complete(checkpoints) in {str(checkpoints / "checkpoint-4"), str(checkpoints / "checkpoint-6")}
+    assert sft.last_complete(checkpoints, 6) == str(checkpoints / "checkpoint-4")
     (checkpoints / "checkpoint-6").mkdir(exist_ok=True)  # cut short by the kill
     (checkpoints / "checkpoint-6/trainer_state.json").write_text('{"global_step": 6, "log_hist')
 
@@ -239,6 +239,9 @@ def test_an_interrupted_call_leaves_no_process_and_no_model(folder: Path) -> Non
         pytest.param(4, {"optimizer.pt": "x"}, 2, id="killed before the state"),
         pytest.param(4, {"trainer_state.json": '{"global_', "optimizer.pt": "x"}, 2, id="state cut"),
         pytest.param(4, {"trainer_state.json": '{"global_step": 4}', "optimizer.pt": ""}, 2, id="a file is empty"),
+        pytest.param(
+            12, {"trainer_state.json": '{"global_step": 12}'}, 2, id="the last step has nothing to go on with"
+        ),
         pytest.param(10, {"trainer_state.json": '{"global_step": 10}'}, 10, id="ten is after two"),
     ],
 )
@@ -248,11 +251,11 @@ def test_the_last_complete_checkpoint_is_found(tmp_path: Path, step: int, files:
         checkpoint.mkdir()
         for name, text in content.items():
             (checkpoint / name).write_text(text)
-    assert sft.last_complete(tmp_path) == str(tmp_path / f"checkpoint-{expected}")
+    assert sft.last_complete(tmp_path, 12) == str(tmp_path / f"checkpoint-{expected}")
 
 
 def test_without_checkpoints_training_starts_anew(tmp_path: Path) -> None:
-    assert sft.last_complete(tmp_path / "missing") is None
+    assert sft.last_complete(tmp_path / "missing", 12) is None
 
 
 def test_our_template_renders_chatml_with_and_without_markers() -> None:

@@ -1,0 +1,297 @@
+"""The embedded world as production sees it: RDF in Wikidata's shape, and a MediaWiki XML export.
+
+In:     world/characters.toml (facts, by hand) and world/articles/<Q-id>.wiki (wikitext, by hand).
+Out:    world.ttl and articles.xml beside this file; both ship. `python -m ditto_core.embedded.world` rewrites them.
+Source: Wikidata's RDF dump format, and MediaWiki's export schema 0.11. Ids of characters and properties are Wikidata's;
+        value items have ids from Q900000001 on, because only their labels matter here.
+
+Example of a claim in characters.toml, and its statement:
+    "P26 Pierre Curie | 1895"
+    wd:Q7186 p:P26 [ ps:P26 wd:Q900000004 ; pq:P580 "1895-01-01T00:00:00Z"^^xsd:dateTime ; wikibase:rank ... ]
+"""
+
+import hashlib
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from xml.sax.saxutils import escape
+
+from ditto_core.embedded import world_export, world_rdf
+from ditto_core.shards import write_text
+
+_SOURCES = Path(__file__).parent / "world"
+_TIME = re.compile(r"(-?)(\d{4})(?:-(\d{2}))?(?:-(\d{2}))?")
+_STAMP = "2026-11-24T00:00:00Z"
+_PLACEHOLDER_IDS = 900_000_001
+_PREFIXES = """\
+@prefix wd: <http://www.wikidata.org/entity/> .
+@prefix wds: <http://www.wikidata.org/entity/statement/> .
+@prefix wdv: <http://www.wikidata.org/value/> .
+@prefix wdt: <http://www.wikidata.org/prop/direct/> .
+@prefix p: <http://www.wikidata.org/prop/> .
+@prefix ps: <http://www.wikidata.org/prop/statement/> .
+@prefix psv: <http://www.wikidata.org/prop/statement/value/> .
+@prefix pq: <http://www.wikidata.org/prop/qualifier/> .
+@prefix pqv: <http://www.wikidata.org/prop/qualifier/value/> .
+@prefix wikibase: <http://wikiba.se/ontology#> .
+@prefix rdfs: <http://www.w3.org/2000/01/rdf-schema#> .
+@prefix skos: <http://www.w3.org/2004/02/skos/core#> .
+@prefix schema: <http://schema.org/> .
+@prefix xsd: <http://www.w3.org/2001/XMLSchema#> .
+"""
+PROPERTIES: Mapping[str, str] = {
+    "P19": "place of birth",
+    "P20": "place of death",
+    "P22": "father",
+    "P25": "mother",
+    "P26": "spouse",
+    "P31": "instance of",
+    "P39": "position held",
+    "P40": "child",
+    "P69": "educated at",
+    "P106": "occupation",
+    "P108": "employer",
+    "P166": "award received",
+    "P170": "creator",
+    "P463": "member of",
+    "P551": "residence",
+    "P569": "date of birth",
+    "P570": "date of death",
+    "P577": "publication date",
+    "P580": "start time",
+    "P585": "point in time",
+    "P607": "conflict",
+    "P793": "significant event",
+    "P800": "notable work",
+    "P802": "student",
+    "P1066": "student of",
+    "P1303": "instrument",
+    "P1441": "present in work",
+    "P1830": "owner of",
+    "P3342": "significant person",
+    "P3373": "sibling",
+    "P7047": "enemy",
+}
+"""Labels of the properties that the world uses."""
+_TIMES = frozenset({"P569", "P570", "P577", "P580", "P585"})
+_STARTS = frozenset({"P26", "P39", "P69", "P108", "P463", "P551", "P1066", "P802", "P3342", "P1830"})
+_PUBLISHED = frozenset({"P800", "P1441"})
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A claim as written in characters.toml.
+
+    Attributes:
+        value: Label of an item, or a time such as "1867-11-07", "1867-11", "1867" or "-0069".
+        year: Of the statement, "" if none; BCE years are negative.
+        rank: "normal", "preferred" or "deprecated".
+    """
+
+    property_id: str
+    value: str
+    year: str
+    rank: str
+
+    @property
+    def is_time(self) -> bool:
+        """Whether the value is a time and not an item."""
+        return self.property_id in _TIMES
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A character as written in characters.toml."""
+
+    qid: str
+    label: str
+    label_language: str
+    description: str
+    aliases: tuple[str, ...]
+    kind: str
+    title: str
+    sitelinks: int
+    facts: tuple[Fact, ...]
+
+
+def entries() -> list[Entry]:
+    """All characters, in the order of the file."""
+    table = tomllib.loads((_SOURCES / "characters.toml").read_text("utf-8"))
+    return [_entry(qid, row) for qid, row in table.items()]
+
+
+def turtle(characters: list[Entry]) -> str:
+    """The characters, their value items and their properties as Turtle."""
+    items = _items(characters)
+    blocks = [_PREFIXES]
+    blocks += [_property(property_id, label) for property_id, label in PROPERTIES.items()]
+    blocks += [f"wd:{qid} rdfs:label {_text(label)} ." for label, qid in items.items() if _is_placeholder(qid)]
+    blocks += ["\n".join(_character(entry, items)) for entry in characters]
+    return "\n".join(blocks) + "\n"
+
+
+def export(characters: list[Entry]) -> str:
+    """The articles as a MediaWiki XML export; an alias of some characters is a redirect."""
+    pages = [_page(number, entry.title, _wikitext(entry)) for number, entry in enumerate(characters, 1)]
+    redirects = [entry for entry in characters if entry.aliases][:3]
+    pages += [
+        _page(1000 + number, entry.aliases[0], f"#REDIRECT [[{entry.title}]]") for number, entry in enumerate(redirects)
+    ]
+    return _EXPORT_HEAD + "".join(pages) + "</mediawiki>\n"
+
+
+def main() -> None:
+    """Rewrite both files."""
+    characters = entries()
+    write_text(world_rdf(), turtle(characters))
+    write_text(world_export(), export(characters))
+
+
+def _entry(qid: str, row: Mapping[str, Any]) -> Entry:
+    return Entry(
+        qid=qid,
+        label=row["label"],
+        label_language="mul" if row.get("mul") else "en",
+        description=row["description"],
+        aliases=tuple(row["aliases"]),
+        kind=row.get("class", "Q5"),
+        title=row.get("title", row["label"]),
+        sitelinks=row["sitelinks"],
+        facts=tuple(_fact(line) for line in row["claims"]),
+    )
+
+
+def _fact(line: str) -> Fact:
+    body, _, rank = line.partition(" ! ")
+    body, _, year = body.partition(" | ")
+    property_id, _, value = body.partition(" ")
+    return Fact(property_id, value.strip(), year.strip(), rank.strip() or "normal")
+
+
+def _items(characters: list[Entry]) -> dict[str, str]:
+    """Label -> id: the characters' own, and placeholders for all other values, in order of appearance."""
+    items = {entry.label: entry.qid for entry in characters}
+    for entry in characters:
+        for fact in entry.facts:
+            if not fact.is_time and fact.value not in items:
+                items[fact.value] = f"Q{_PLACEHOLDER_IDS + len(items)}"
+    return items
+
+
+def _is_placeholder(qid: str) -> bool:
+    return int(qid[1:]) >= _PLACEHOLDER_IDS
+
+
+def _property(property_id: str, label: str) -> str:
+    kind = "Time" if property_id in _TIMES else "WikibaseItem"
+    return (
+        f"wd:{property_id} a wikibase:Property ; rdfs:label {_text(label)} ; "
+        f"wikibase:propertyType wikibase:{kind} ; wikibase:directClaim wdt:{property_id} ; "
+        f"wikibase:claim p:{property_id} ; wikibase:statementProperty ps:{property_id} ; "
+        f"wikibase:statementValue psv:{property_id} ; wikibase:qualifier pq:{property_id} ; "
+        f"wikibase:qualifierValue pqv:{property_id} ."
+    )
+
+
+def _character(entry: Entry, items: Mapping[str, str]) -> Iterator[str]:
+    subject = f"wd:{entry.qid}"
+    yield f"{subject} a wikibase:Item ; wdt:P31 wd:{entry.kind} ; wikibase:sitelinks {entry.sitelinks} ;"
+    yield f"  rdfs:label {_text(entry.label, entry.label_language)} ; schema:description {_text(entry.description)} ;"
+    yield f"  skos:altLabel {', '.join(_text(alias) for alias in entry.aliases)} ."
+    address = f"<https://en.wikipedia.org/wiki/{entry.title.replace(' ', '_')}>"
+    yield f"{address} schema:about {subject} ; schema:isPartOf <https://en.wikipedia.org/> ;"
+    yield f'  schema:inLanguage "en" ; schema:name {_text(entry.title)} .'
+    best = {fact.property_id for fact in entry.facts if fact.rank == "preferred"}
+    for fact in entry.facts:
+        wanted = "preferred" if fact.property_id in best else "normal"
+        yield from _statement(entry.qid, fact, items, truthy=fact.rank == wanted)
+
+
+def _statement(qid: str, fact: Fact, items: Mapping[str, str], *, truthy: bool) -> Iterator[str]:
+    name = hashlib.sha1(f"{qid} {fact}".encode(), usedforsecurity=False).hexdigest()
+    value = _moment(fact.value) if fact.is_time else f"wd:{items[fact.value]}"
+    if truthy:
+        yield f"wd:{qid} wdt:{fact.property_id} {value} ."
+    yield f"wd:{qid} p:{fact.property_id} wds:{qid}-{name} ."
+    yield f"wds:{qid}-{name} a wikibase:Statement ; wikibase:rank wikibase:{fact.rank.capitalize()}Rank ;"
+    yield f"  ps:{fact.property_id} {value} ."
+    if fact.is_time:
+        yield f"wds:{qid}-{name} psv:{fact.property_id} wdv:{name} ."
+        yield _value_node(name, fact.value)
+    if fact.year:
+        qualifier = _qualifier(fact.property_id)
+        yield f"wds:{qid}-{name} pq:{qualifier} {_moment(fact.year)} ; pqv:{qualifier} wdv:q{name} ."
+        yield _value_node(f"q{name}", fact.year)
+
+
+def _qualifier(property_id: str) -> str:
+    if property_id in _STARTS:
+        return "P580"
+    return "P577" if property_id in _PUBLISHED else "P585"
+
+
+def _value_node(name: str, time: str) -> str:
+    precision = 9 + time.lstrip("-").count("-")
+    return (
+        f"wdv:{name} a wikibase:TimeValue ; wikibase:timeValue {_moment(time)} ; "
+        f'wikibase:timePrecision "{precision}"^^xsd:integer ; '
+        f"wikibase:timeCalendarModel wd:Q1985727 ."
+    )
+
+
+def _moment(time: str) -> str:
+    """A time as Wikidata exports it: missing parts become 01, and year -N becomes -(N-1)."""
+    match = _TIME.fullmatch(time)
+    if match is None:
+        raise ValueError(f"{time!r} is not a time like 1867-11-07, 1867-11, 1867 or -0069")
+    sign, year, month, day = match.groups()
+    if sign:
+        year = f"-{int(year) - 1:04d}"
+    return f'"{year}-{month or "01"}-{day or "01"}T00:00:00Z"^^xsd:dateTime'
+
+
+def _text(text: str, language: str = "en") -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"@{language}'
+
+
+def _wikitext(entry: Entry) -> str:
+    return (_SOURCES / "articles" / f"{entry.qid}.wiki").read_text("utf-8").strip()
+
+
+def _page(number: int, title: str, text: str) -> str:
+    return (
+        f"  <page>\n    <title>{escape(title)}</title>\n    <ns>0</ns>\n    <id>{number}</id>\n"
+        + (f'    <redirect title="{escape(text[12:-2])}" />\n' if text.startswith("#REDIRECT") else "")
+        + f"    <revision>\n      <id>{100_000 + number}</id>\n      <timestamp>{_STAMP}</timestamp>\n"
+        f"      <contributor><username>Ditto</username><id>1</id></contributor>\n"
+        f"      <model>wikitext</model>\n      <format>text/x-wiki</format>\n"
+        f'      <text bytes="{len(text.encode())}" xml:space="preserve">{escape(text)}</text>\n'
+        f"    </revision>\n  </page>\n"
+    )
+
+
+_EXPORT_HEAD = """\
+<mediawiki xmlns="http://www.mediawiki.org/xml/export-0.11/" version="0.11" xml:lang="en">
+  <siteinfo>
+    <sitename>Ditto embedded world</sitename>
+    <dbname>enwiki</dbname>
+    <base>https://en.wikipedia.org/wiki/Main_Page</base>
+    <generator>Ditto</generator>
+    <case>first-letter</case>
+    <namespaces>
+      <namespace key="-1" case="first-letter">Special</namespace>
+      <namespace key="0" case="first-letter" />
+      <namespace key="1" case="first-letter">Talk</namespace>
+      <namespace key="6" case="first-letter">File</namespace>
+      <namespace key="10" case="first-letter">Template</namespace>
+      <namespace key="14" case="first-letter">Category</namespace>
+    </namespaces>
+  </siteinfo>
+"""
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,281 @@
+"""Models that run in this process: where their files are, and the one thread that owns each of them.
+
+In:   requests from any number of threads.
+Out:  outcomes; a prompt that leaves no room for its reply fails alone, by name.
+
+A reply never depends on the length of the context: a request is taken only if its prompt and all of `max_tokens` fit, so
+`max_model_len` needs no place in the row key. (OpenAI-compatible servers refuse the rest in the same way.)
+
+Example: eight shards call `generate` at once; their prompts are rendered in their own threads, queue in one inbox, and run in
+the same batches.
+"""
+
+import atexit
+import json
+import re
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Protocol
+
+from ditto_core.errors import InvalidInput, RowFailed, SourceUnavailable
+from ditto_core.generation.generator import Completion, Failure, Outcome, Request
+from ditto_core.generation.jobs import Answer, Job, stream
+from ditto_core.recipe import ModelIdentity, digest, model_identity
+from ditto_core.records import Message
+from ditto_core.settings import GenerationSettings
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+_HUB_FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt")
+_CHUNK, _WINDOW = 64, 1024
+
+
+class Tokenizer(Protocol):
+    """What an engine needs of a tokenizer. Every method may be called from many threads."""
+
+    stop_ids: frozenset[int]
+
+    def encode_chat(self, messages: Sequence[Message]) -> list[int]:
+        """The prompt, rendered by the chat template up to the start of the reply.
+
+        Raises:
+            RowFailed: The template refuses these messages.
+        """
+        ...
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """Text without special tokens."""
+        ...
+
+    def count(self, text: str) -> int:
+        """Number of tokens of a plain text."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prompt:
+    """A job with its rendered tokens."""
+
+    job: Job
+    tokens: Sequence[int]
+
+
+class LocalGenerator(ABC):
+    """A model with one owner thread; subclasses say how it is loaded and run in `_serve`.
+
+    Nothing is loaded before the first request. Once closed it stays closed, so that no straggler loads the model again when
+    training needs the memory.
+
+    Args:
+        settings: Their `model` is a folder or a hub id.
+        load_tokenizer: Reads the tokenizer of a folder.
+
+    Raises:
+        InvalidInput: No such model.
+    """
+
+    def __init__(self, settings: GenerationSettings, load_tokenizer: Callable[[Path], Tokenizer]) -> None:
+        self._settings = settings
+        self._folder = model_folder(settings.model)
+        self.identity = chat_identity(self._folder)
+        self._limit = context_length(self._folder, settings.max_model_len)
+        self._load_tokenizer = load_tokenizer
+        self._loaded_tokenizer: Tokenizer | None = None
+        self._loading = threading.Lock()
+        self._state = threading.Lock()  # guards what follows
+        self._inbox: SimpleQueue[Prompt | None] = SimpleQueue()
+        self._open: set[Prompt] = set()
+        self._refusal: Callable[[Job], Answer] | None = None
+        self._owner: threading.Thread | None = None
+        self._closing = threading.Event()
+
+    def generate(self, requests: Sequence[Request]) -> Iterator[Outcome]:
+        """Answer requests as they finish; the model is loaded by the first one.
+
+        Raises:
+            InvalidInput: The model cannot be loaded.
+        """
+        return stream(requests, self.identity, self._submit, chunk=_CHUNK, window=_WINDOW)
+
+    def count_tokens(self, text: str) -> int:
+        """Length in the model's tokens; loads the tokenizer but not the model."""
+        return self._tokenizer().count(text)
+
+    def close(self) -> None:
+        """Stop the owner thread and free the model; what is unanswered fails as "engine_unavailable"."""
+        self._closing.set()
+        self._refuse(lambda job: Failure(job.key, "engine_unavailable", "the engine was closed"))
+        self._inbox.put(None)
+        if self._owner is not None and self._owner is not threading.current_thread():
+            self._owner.join()
+        atexit.unregister(self.close)
+
+    @abstractmethod
+    def _serve(self) -> None:
+        """Load the model and answer what `_take` brings until `_closing` is set. Runs in the owner thread.
+
+        Raises:
+            InvalidInput: The model cannot be loaded.
+            SourceUnavailable: The engine died for good.
+        """
+
+    def _tokenizer(self) -> Tokenizer:
+        with self._loading:
+            if self._loaded_tokenizer is None:
+                self._loaded_tokenizer = self._load_tokenizer(self._folder)
+            return self._loaded_tokenizer
+
+    def _submit(self, jobs: Sequence[Job]) -> None:
+        tokenizer = self._tokenizer()
+        for job in jobs:
+            try:
+                tokens = tokenizer.encode_chat(job.request.messages)
+            except RowFailed as error:
+                job.fail(error.reason, str(error))
+                continue
+            room = self._limit - job.request.sampling.max_tokens
+            if len(tokens) > room:
+                job.fail(
+                    "prompt_too_long",
+                    f"the prompt has {len(tokens)} tokens, the context of {self._limit} leaves {max(room, 0)} beside a "
+                    f"reply of {job.request.sampling.max_tokens}",
+                )
+                continue
+            self._enqueue(Prompt(job, tokens))
+
+    def _enqueue(self, prompt: Prompt) -> None:
+        with self._state:
+            if self._refusal is not None:
+                prompt.job.answers.put(self._refusal(prompt.job))
+                return
+            self._open.add(prompt)
+            self._inbox.put(prompt)
+            if self._owner is None:
+                # A daemon, so that a forgotten close() does not hold the process; atexit then ends it in order.
+                self._owner = threading.Thread(target=self._own, name=type(self).__name__, daemon=True)
+                self._owner.start()
+                atexit.register(self.close)
+
+    def _own(self) -> None:
+        try:
+            self._serve()
+        except InvalidInput as error:
+            message = str(error)
+            self._refuse(lambda _job: InvalidInput(message))
+        except SourceUnavailable as error:
+            message = str(error)
+            self._refuse(lambda job: Failure(job.key, "engine_unavailable", message))
+
+    def _refuse(self, refusal: Callable[[Job], Answer]) -> None:
+        """From now on give this answer to what is open and to all that comes."""
+        with self._state:
+            if self._refusal is None:
+                self._refusal = refusal
+            for prompt in self._open:
+                prompt.job.answers.put(self._refusal(prompt.job))
+            self._open.clear()
+
+    def _take(self, *, wait: bool) -> list[Prompt]:
+        """Everything in the inbox; if asked to, waits until something is there or the engine is closed."""
+        taken: list[Prompt] = []
+        while True:
+            try:
+                prompt = self._inbox.get(block=wait and not taken)
+            except Empty:
+                return taken
+            if prompt is None:
+                return taken
+            taken.append(prompt)
+
+    def _still_wanted(self, prompts: Sequence[Prompt]) -> list[Prompt]:
+        """Forget those that nobody waits for."""
+        with self._state:
+            self._open.difference_update(prompt for prompt in prompts if prompt.job.abandoned.is_set())
+            return [prompt for prompt in prompts if prompt in self._open]
+
+    def _answer(self, prompt: Prompt, outcome: Outcome) -> None:
+        with self._state:
+            if prompt in self._open:
+                self._open.remove(prompt)
+                prompt.job.answers.put(outcome)
+
+    def _complete(self, prompt: Prompt, tokens: Sequence[int], finish_reason: str, cached_tokens: int = 0) -> None:
+        """Answer with a reply; its tokens end with the stop token if it was not cut."""
+        text = self._tokenizer().decode(tokens[:-1] if finish_reason == "stop" else tokens)
+        self._answer(
+            prompt,
+            Completion(prompt.job.key, text, finish_reason, len(prompt.tokens), len(tokens), cached_tokens),
+        )
+
+    def _fail(self, prompt: Prompt, reason: str, detail: str) -> None:
+        self._answer(prompt, Failure(prompt.job.key, reason, detail))
+
+
+def model_folder(model: str) -> Path:
+    """The folder of a model; a hub id is fetched first, weights as safetensors and texts only.
+
+    Raises:
+        InvalidInput: Neither a folder nor a model that the hub gives us.
+    """
+    if Path(model).is_dir() or not _HUB_ID.fullmatch(model):
+        return Path(model)
+    import httpx
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        return Path(snapshot_download(model, allow_patterns=list(_HUB_FILES), ignore_patterns=["*/*"]))
+    except (OSError, ValueError, httpx.HTTPError, HfHubHTTPError) as error:
+        raise InvalidInput(
+            f"generation.model {model!r} is not a folder here, and the Hugging Face hub did not give it: "
+            f"{str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__}. Set it to a "
+            f"folder with the model, check the id and the network, or fetch it once where there is one with "
+            f"`hf download {model}`."
+        ) from error
+
+
+def chat_identity(folder: Path) -> ModelIdentity:
+    """The identity of a model folder; where it has no chat template, ours is part of its tokenizer.
+
+    Raises:
+        InvalidInput: No such folder, or no weights in it.
+    """
+    identity = model_identity(folder)
+    if has_chat_template(folder):
+        return identity
+    return ModelIdentity(identity.weights, digest([identity.tokenizer, our_chat_template()]))
+
+
+def has_chat_template(folder: Path) -> bool:
+    """Whether the model brings its own chat template."""
+    return (folder / "chat_template.jinja").exists() or bool(
+        _json(folder / "tokenizer_config.json").get("chat_template")
+    )
+
+
+def our_chat_template() -> str:
+    """The ChatML template that training sets, for models that have none."""
+    return resources.files("ditto_core.training").joinpath("chatml.jinja").read_text("utf-8")
+
+
+def context_length(folder: Path, wanted: int) -> int:
+    """Tokens of prompt and reply together: what is wanted, at most what the model was made for."""
+    config = _json(folder / "config.json")
+    text_config = config.get("text_config")
+    nested = text_config if isinstance(text_config, dict) else {}
+    made_for = config.get("max_position_embeddings") or nested.get("max_position_embeddings")
+    return min(wanted, made_for) if isinstance(made_for, int) else wanted
+
+
+def _json(path: Path) -> dict[str, object]:
+    try:
+        value = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise InvalidInput(f"cannot read {str(path)!r} of the model: {error}") from error
+    return value if isinstance(value, dict) else {}
