@@ -11,6 +11,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from ditto_core.errors import DittoError
 from ditto_core.ledger import Ledger
 from ditto_core.shards import ShardRef, ShardStore
+from tasks.handover import Shards
 from tasks.reporting import describe, ledger_artifact
 
 SHARDS_AT_ONCE = 8
@@ -79,6 +80,11 @@ def gather(stage: str, futures: Mapping[str, PrefectFuture[Any]]) -> dict[str, A
         + "\n".join(lines)
         + "\nRun the same command again: only these are recomputed."
     )
+
+
+def ledger_of(store: ShardStore, shards: Shards) -> Ledger:
+    """The sum over all shards of a stage."""
+    return Ledger.total(store.ledger(ref) for refs in shards.values() for ref in refs)
 
 
 def account(stage: str, store: ShardStore, shards: Mapping[str, ShardRef]) -> Ledger:

@@ -8,10 +8,11 @@ from prefect.cache_policies import NO_CACHE
 
 from ditto_core import languages
 from ditto_core.dataset import examples, publish
+from ditto_core.evaluation import wikiroleeval
 from ditto_core.ledger import Ledger
 from ditto_core.records import Dialogue, Example, Place
 from ditto_core.settings import Settings
-from ditto_core.shards import ShardKey, ShardRef, ShardStore
+from ditto_core.shards import ShardKey, ShardRef, ShardStore, write_text
 from tasks import policies, reporting
 
 
@@ -35,11 +36,13 @@ def assemble_examples(
 
 @task(name="publish", cache_policy=NO_CACHE)
 def publish_dataset(
-    settings: Settings, recipe: str, shards: Sequence[ShardRef], ledgers: Mapping[str, Ledger], model: str
+    settings: Settings, recipe: str, shards: Sequence[ShardRef], ledgers: Mapping[str, Ledger]
 ) -> publish.DatasetRef:
     """Write the dataset folder with its card; one that is there and whole is left as it is."""
-    ref = publish.publish(
-        ShardStore(Path(settings.data_root)), recipe, shards, ledgers, settings.model_dump(mode="json"), model
-    )
+    store = ShardStore(Path(settings.data_root))
+    shown = settings.model_dump(mode="json", exclude={"data_root", "memo_url"})
+    ref = publish.publish(store, recipe, shards, ledgers, shown)
+    tests = [example for shard in shards for example in store.read(shard, Example) if example.split == "test"]
+    write_text(store.data_root / ref.folder / "test.jsonl", wikiroleeval.write_test(tests))
     get_run_logger().info("dataset %s: %s", ref.folder, ref.rows)
     return ref

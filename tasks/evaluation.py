@@ -1,13 +1,13 @@
 """Tasks of the evaluation stage: predictions and judgements shard by shard."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from prefect import get_run_logger, task
 
 from ditto_core import languages
 from ditto_core.evaluation import judge, sessions
-from ditto_core.records import Example, Judgement, Prediction
+from ditto_core.records import Example, Judgement, Prediction, Profile
 from ditto_core.settings import GenerationSettings, Settings
 from ditto_core.shards import ShardKey, ShardRef, ShardStore
 from tasks import policies, reporting, resources
@@ -34,24 +34,27 @@ def predict_sessions(
 
 @task(name="judge", cache_policy=policies.VerifiedShard(), persist_result=True, result_serializer="json")
 def judge_sessions(
-    key: ShardKey, settings: Settings, language: str, facts: Mapping[str, Sequence[str]], predictions: ShardRef
+    key: ShardKey, settings: Settings, language: str, profiles: Sequence[ShardRef], predictions: ShardRef
 ) -> ShardRef:
-    """Judge the predictions of one shard."""
+    """Judge the predictions of one shard; the profiles say what the lexical judge knows of all candidates."""
     store = ShardStore(Path(settings.data_root))
     with store.exclusive(key):
         done = store.find(key)
         if done is not None:
             return done
-        judges = _judge(settings, language, facts)
-        judgements, ledger = judge.judge_all(list(store.read(predictions, Prediction)), judges)
+        chosen = _judge(settings, language, store, profiles)
+        judgements, ledger = judge.judge_all(list(store.read(predictions, Prediction)), chosen)
         reporting.log_ledger(key.name, ledger)
         return store.write(key, Judgement, judgements, ledger)
 
 
-def _judge(settings: Settings, language: str, facts: Mapping[str, Sequence[str]]) -> judge.Judge:
+def _judge(settings: Settings, language: str, store: ShardStore, profiles: Sequence[ShardRef]) -> judge.Judge:
     loaded = languages.load(language)
-    if settings.evaluation.judge == "lexical":
-        return judge.LexicalJudge(loaded, facts)
-    return judge.LlmJudge(
-        resources.generator(settings, settings.evaluation.judge_generation), loaded, settings.evaluation
-    )
+    if settings.evaluation.judge == "llm":
+        model = resources.generator(settings, settings.evaluation.judge_generation)
+        return judge.LlmJudge(model, loaded, settings.evaluation)
+    characters = (profile.character for ref in profiles for profile in store.read(ref, Profile))
+    facts = {
+        character.label: (*(claim.text() for claim in character.claims), *character.aliases) for character in characters
+    }
+    return judge.LexicalJudge(loaded, facts)

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from ditto_core.errors import InvalidInput
 from ditto_core.settings import Settings
@@ -18,8 +19,12 @@ Shards = Mapping[str, Sequence[ShardRef]]
 
 def leave(settings: Settings, stage: str, recipe: str, shards: Shards) -> None:
     """Record the finished shards of a stage."""
-    table = {language: [asdict(ref) for ref in refs] for language, refs in shards.items()}
-    write_text(_path(settings, stage, recipe), json.dumps(table, indent=1, sort_keys=True) + "\n")
+    leave_value(settings, stage, recipe, {language: [asdict(ref) for ref in refs] for language, refs in shards.items()})
+
+
+def leave_value(settings: Settings, stage: str, recipe: str, value: Mapping[str, Any]) -> None:
+    """Record what a stage made that is no shard, such as a folder."""
+    write_text(_path(settings, stage, recipe), json.dumps(value, indent=1, sort_keys=True) + "\n")
 
 
 def take(settings: Settings, stage: str, recipe: str, command: str) -> Shards:
@@ -28,15 +33,20 @@ def take(settings: Settings, stage: str, recipe: str, command: str) -> Shards:
     Raises:
         InvalidInput: There are none; the message names the command that makes them.
     """
-    path = _path(settings, stage, recipe)
+    table = take_value(settings, stage, recipe, command)
+    return {language: [ShardRef(**ref) for ref in refs] for language, refs in table.items()}
+
+
+def take_value(settings: Settings, stage: str, recipe: str, command: str) -> Mapping[str, Any]:
+    """What `leave_value` recorded; raises as `take` does."""
     try:
-        table = json.loads(path.read_text("utf-8"))
+        value: Mapping[str, Any] = json.loads(_path(settings, stage, recipe).read_text("utf-8"))
     except (FileNotFoundError, ValueError) as error:
         raise InvalidInput(
             f"there are no {stage} for these settings in {settings.data_root!r}. Run `ditto {command}` with the same "
             f"settings first, or `ditto run` for all stages."
         ) from error
-    return {language: [ShardRef(**ref) for ref in refs] for language, refs in table.items()}
+    return value
 
 
 def _path(settings: Settings, stage: str, recipe: str) -> Path:

@@ -1,6 +1,7 @@
 """Tasks of the knowledge stage: characters of a language, their pages, and profiles shard by shard."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
@@ -10,9 +11,11 @@ from prefect.cache_policies import NO_CACHE
 from ditto_core import languages
 from ditto_core.embedded import world_export, world_rdf
 from ditto_core.errors import InvalidInput
-from ditto_core.knowledge import collection, oxigraph, wikidata, wikipedia
+from ditto_core.knowledge import action_api, collection, oxigraph, wikipedia
+from ditto_core.knowledge.sparql import SparqlClient
+from ditto_core.ledger import Ledger
 from ditto_core.recipe import digest
-from ditto_core.records import Character, Page, Profile
+from ditto_core.records import Article, Character, Page, Profile
 from ditto_core.settings import Settings
 from ditto_core.shards import ShardKey, ShardRef, ShardStore, shard_of
 from tasks import policies, reporting
@@ -40,7 +43,7 @@ def collect_characters(settings: Settings, language: str, recipe: str) -> ShardR
         ", ".join(knowledge.classes),
     )
     with _endpoint(settings) as address:
-        client = wikidata.SparqlClient(address, knowledge.contact, knowledge.timeout_s)
+        client = SparqlClient(address, knowledge.contact, knowledge.timeout_s, time.sleep)
         characters, ledger = collection.collect_characters(client, knowledge, languages.load(language))
     if not characters:
         raise InvalidInput(
@@ -74,26 +77,25 @@ def read_pages(settings: Settings, language: str, recipe: str, characters: Shard
     }
     pages: list[list[Page]] = [[] for _ in range(settings.shards)]
     meter = reporting.Meter(f"pages-{language}", len(shard_by_title))
-    for page in _pages(settings, language, list(shard_by_title)):
-        pages[shard_by_title[page.wanted]].append(page)
+    for title, found in _articles(settings, language, list(shard_by_title)):
+        page = Page(title, None, found) if isinstance(found, str) else Page(title, found)
+        pages[shard_by_title[title]].append(page)
         meter.step()
     return [_write_pages(store, recipe, f"{language}-{number:04d}", rows) for number, rows in enumerate(pages)]
 
 
-def _pages(settings: Settings, language: str, titles: Sequence[str]) -> wikipedia.Pages:
+def _articles(settings: Settings, language: str, titles: Sequence[str]) -> Iterator[tuple[str, Article | str]]:
+    """(title, article or the reason why there is none), from where the settings say."""
     knowledge, loaded = settings.knowledge, languages.load(language)
     if knowledge.articles == "api":
-        return wikipedia.pages_from_api(
-            knowledge.article_api.format(lang=loaded.wiki), titles, loaded, knowledge.contact, knowledge.timeout_s
-        )
-    if knowledge.article_dump == "embedded":
-        return wikipedia.pages_from_dump(world_export(), titles, loaded)
-    return wikipedia.pages_from_dump(Path(knowledge.article_dump.format(lang=loaded.wiki)), titles, loaded)
+        address = knowledge.article_api.format(lang=loaded.wiki)
+        return action_api.articles_from_api(titles, loaded, address, knowledge.contact, knowledge.timeout_s, time.sleep)
+    embedded = knowledge.article_dump == "embedded"
+    dump = world_export() if embedded else Path(knowledge.article_dump.format(lang=loaded.wiki))
+    return wikipedia.articles_from_dump(dump, titles, loaded)
 
 
 def _write_pages(store: ShardStore, recipe: str, name: str, rows: list[Page]) -> ShardRef:
-    from ditto_core.ledger import Ledger
-
     rows = sorted(rows, key=lambda page: page.wanted)
     key = ShardKey("pages", recipe, name, digest(rows))
     return store.write(key, Page, rows, Ledger(inputs=len(rows), ok=len(rows)))
@@ -108,6 +110,7 @@ def build_profiles(key: ShardKey, settings: Settings, number: int, characters: S
         if done is not None:
             return done
         mine = [c for c in store.read(characters, Character) if shard_of(c.qid, settings.shards) == number]
-        profiles, ledger = collection.build_profiles(mine, list(store.read(pages, Page)))
+        found = {page.wanted: page.article or page.reason for page in store.read(pages, Page)}
+        profiles, ledger = collection.build_profiles(mine, found)
         reporting.log_ledger(key.name, ledger)
         return store.write(key, Profile, profiles, ledger)

@@ -32,8 +32,8 @@ _ONSETS = _words("b c d f g h j k l m n p r s t v w " * 2 + "br ch cl dr fl g gr
 _NUCLEI = _words("a e i o u " * 6 + "ae ai ea ie oa ou ei io y é ö ü")
 _CODAS = ("", "", *_words("n r l s t m x sh nd rn th rd ss ld ng sk"))
 _FIRST = _words("""
-    Ada Marie Isaac Albert Leonard Mary John Anna Sofia Peter Clara Hugo Ivan Olga Leo Nora Emil Ruth Karl Jane
-    Arthur Alice Oscar Vera Felix Martha Simon Laura Victor Elena Henry Rosa Omar Layla Chen Yuki Ravi Priya
+    Ada Marie Isaac Albert Leonard Mary John Anna Sofia Peter Clara Hugo Ivan Olga Leo Nora Emil Ruth Karl
+    Jane Arthur Alice Oscar Vera Felix Martha Simon Laura Victor Elena Henry Rosa Omar Layla Chen Yuki Ravi Priya
     Amara Kofi Diego Lucia
 """)
 _PARTICLES = ("von", "de", "of", "van", "ibn", "de la", "al-", "da")
@@ -45,8 +45,8 @@ _ADJECTIVES = _words("""
     Imperial Secret Last First Grand
 """)
 _NOUNS = _words("""
-    Engine Atlas Symphony Bridge Clock Lantern Garden Codex Compass Mirror Tower Map Harp Fresco Almanac Sonata
-    Theatre Ship Key Ballad Organ Throne Lens Fountain Book Opera Library Canal Statue Principles Elements
+    Engine Atlas Symphony Bridge Clock Lantern Garden Codex Compass Mirror Tower Map Harp Fresco Almanac
+    Sonata Theatre Ship Key Ballad Organ Throne Lens Fountain Book Opera Library Canal Statue Principles Elements
     Letters Dream Island Waltz
 """)
 _HONOURS = _words("Medal Cup Crown Star Ribbon Prize Laurel Ring Order Seal Cross Award Legion Fellowship")

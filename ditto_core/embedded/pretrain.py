@@ -9,12 +9,14 @@ Source: ours. Muon: Jordan et al. 2024, "Muon: an optimizer for hidden layers in
 
 Loss falls on the assistant's words only, and on running text in full. Documents are batched by length, padded
 on the right and need no mask. Small batches of lists to copy come first: copying is learned within minutes then,
-and everything else rests on it. One process a core, each with one thread: on a busy machine OpenMP over both
+and all else rests on it. One process a core, each with one thread: on a busy machine OpenMP over both
 cores is far slower. A run bounded by minutes depends on the machine's speed; bound it by tokens to repeat it.
 """
 
 import argparse
 import copy
+import dataclasses
+import json
 import os
 import shutil
 import socket
@@ -41,6 +43,8 @@ from ditto_core.embedded.documents import Document, World, Writer
 from ditto_core.embedded.known import load_world
 from ditto_core.errors import BrokenPromise
 
+RECORD = "pretraining.json"
+"""In the seed's folder: what was run, one entry a run."""
 _PAD, _START, _END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 _POOL = 96
 _LOG_EVERY_S = 20
@@ -56,6 +60,7 @@ class Recipe:
         matrix_rate: Learning rate of Muon, for the matrices.
         other_rate: Learning rate of AdamW, for embeddings and norms.
         decay: Last share of the run, in which the rates fall to a thirtieth.
+        rate_share: Of both rates; below 1 for a run that continues another.
     """
 
     minutes: float = 40.0
@@ -72,6 +77,11 @@ class Recipe:
     other_rate: float = 4e-3
     decay: float = 0.4
     save_minutes: float = 4.0
+    rate_share: float = 1.0
+
+    def rates(self) -> tuple[float, float]:
+        """Peaks of Muon's and AdamW's learning rates."""
+        return self.matrix_rate * self.rate_share, self.other_rate * self.rate_share
 
 
 class Muon(torch.optim.Optimizer):
@@ -114,7 +124,7 @@ def _orthogonal(stack: torch.Tensor) -> torch.Tensor:
 
 
 def train_tokenizer(world: World, recipe: Recipe) -> PreTrainedTokenizerFast:
-    """A byte-level BPE over documents of the final mix; digits stand alone, so years are copied one by one."""
+    """A byte-level BPE over documents of the final mix; digits stand alone, so that years are copied well."""
     writer = Writer(Random(recipe.seed + 3), languages.load("en"), world, lambda text: len(text) // 3)
     byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False)
     core = Tokenizer(models.BPE())
@@ -185,10 +195,10 @@ def build_model(tokenizer: PreTrainedTokenizerFast, recipe: Recipe) -> Qwen3ForC
     """A Qwen3 of random weights."""
     config = Qwen3Config(
         vocab_size=len(tokenizer), hidden_size=recipe.hidden, intermediate_size=recipe.feed_forward,
-        num_hidden_layers=recipe.layers, num_attention_heads=recipe.heads, num_key_value_heads=recipe.shared_heads,
-        head_dim=32, max_position_embeddings=2048,
-        rope_parameters={"rope_type": "default", "rope_theta": 1000.0}, tie_word_embeddings=True, eos_token_id=token_id(tokenizer, _END),
-        pad_token_id=token_id(tokenizer, _PAD), bos_token_id=None,
+        num_hidden_layers=recipe.layers, num_attention_heads=recipe.heads, head_dim=32,
+        num_key_value_heads=recipe.shared_heads, max_position_embeddings=2048, tie_word_embeddings=True,
+        rope_parameters={"rope_type": "default", "rope_theta": 1000.0}, bos_token_id=None,
+        eos_token_id=token_id(tokenizer, _END), pad_token_id=token_id(tokenizer, _PAD),
     )  # fmt: skip
     return Qwen3ForCausalLM(config)  # type: ignore[no-untyped-call]
 
@@ -263,31 +273,26 @@ class Trainer:
             torch.optim.AdamW(self._others, lr=recipe.other_rate, betas=(0.9, 0.98), weight_decay=0.0),
         ]
         self._means: dict[str, float] = {}
+        self._began, self._cpu = time.monotonic(), time.process_time()
+        self._before = json.loads((start / RECORD).read_text("utf-8")) if start else []
 
     def run(self) -> None:
         """Train to the end, with a checkpoint every few minutes."""
         count = sum(p.numel() for p in self._model.parameters())
         self._say(f"{count} parameters, vocabulary {len(self._tokenizer)}, {self._recipe}")
-        began = logged = saved = time.monotonic()
-        cpu = time.process_time()
+        logged = saved = began = time.monotonic()
         while self._share < 1:
             self._advance((time.monotonic() - began) / 60)
             now = time.monotonic()
             if now - logged > _LOG_EVERY_S or self._share >= 1:
                 logged = now
-                speed = self._tokens / (now - began)
-                self._say(
-                    f"step {self._step} share {self._share:.3f} "
-                    f"tokens {self._tokens * self._size / 1e6:.2f}M "
-                    f"tok/s/rank {speed:.0f} cpu-min/rank {(time.process_time() - cpu) / 60:.1f} "
-                    + " ".join(f"{kind} {value:.3f}" for kind, value in sorted(self._means.items()))
-                )
+                means = " ".join(f"{kind} {value:.3f}" for kind, value in sorted(self._means.items()))
+                self._say(f"share {self._share:.3f} {self._record()} {means}")
             if self._rank == 0 and now - saved > self._recipe.save_minutes * 60:
                 saved = now
                 self._save()
         if self._rank == 0:
             self._save()
-        self._say(f"done: {self._step} steps, {(time.monotonic() - began) / 60:.1f} min")
 
     def _advance(self, minutes: float) -> None:
         batch = next(self._batches)
@@ -298,7 +303,7 @@ class Trainer:
         self._share = self._averaged(share)
         torch.nn.utils.clip_grad_norm_(self._others, 1.0)
         scale = min(1.0, (self._step + 1) / 40, max(1 / 30, (1 - self._share) / self._recipe.decay))
-        for optimizer, rate in zip(self._optimizers, (self._recipe.matrix_rate, self._recipe.other_rate), strict=True):
+        for optimizer, rate in zip(self._optimizers, self._recipe.rates(), strict=True):
             optimizer.param_groups[0]["lr"] = rate * scale
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
@@ -306,7 +311,8 @@ class Trainer:
         for place, kind in enumerate(batch.kinds):
             of_row = found.detach()[rows == place]
             if len(of_row):
-                self._means[kind] = 0.98 * self._means.get(kind, float(of_row.mean())) + 0.02 * float(of_row.mean())
+                loss = float(of_row.mean())
+                self._means[kind] = 0.98 * self._means.get(kind, loss) + 0.02 * loss
 
     def _averaged(self, share: float) -> float:
         """Average the gradients, and with them the share of the run that is done: all stop at once."""
@@ -331,10 +337,20 @@ class Trainer:
         half: Any = copy.deepcopy(self._model)
         half.to(torch.bfloat16).save_pretrained(fresh)
         self._tokenizer.save_pretrained(fresh)
+        record = [*self._before, dataclasses.asdict(self._recipe) | self._record()]
+        (fresh / RECORD).write_text(json.dumps(record, indent=1) + "\n", "utf-8")
         self._out.mkdir(parents=True, exist_ok=True)
         for path in sorted(fresh.iterdir()):
             path.replace(self._out / path.name)
         shutil.rmtree(fresh)
+
+    def _record(self) -> dict[str, float]:
+        return {
+            "steps": self._step,
+            "trained_on_tokens": self._tokens * self._size,
+            "wall_minutes": round((time.monotonic() - self._began) / 60, 1),
+            "cpu_minutes": round((time.process_time() - self._cpu) / 60 * self._size, 1),
+        }
 
     def _say(self, text: str) -> None:
         if self._rank == 0:
@@ -367,10 +383,13 @@ def main() -> int:
     parser.add_argument("--save-minutes", type=float, default=4.0)
     parser.add_argument("--out", type=Path, default=seed_folder())
     parser.add_argument("--start", type=Path, default=None, help="continue from this folder's weights and tokenizer")
+    parser.add_argument("--rate-share", type=float, default=1.0, help="of the learning rates")
     given = parser.parse_args()
     if given.processes > 1:
         return launch(given.processes, sys.argv[1:])
-    recipe = Recipe(minutes=given.minutes, tokens=given.tokens, seed=given.seed, save_minutes=given.save_minutes)
+    recipe = Recipe(
+        given.minutes, given.tokens, given.seed, save_minutes=given.save_minutes, rate_share=given.rate_share
+    )
     Trainer(recipe, given.out, given.start).run()
     return 0
 

@@ -12,9 +12,10 @@ Example row: exact answers with the profile, invented characters, question names
 
 import argparse
 import json
+import math
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -22,12 +23,14 @@ from string import Template
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from ditto_core import languages
 from ditto_core.embedded import phrasing, seed_folder
 from ditto_core.embedded.documents import QUESTIONS, Writer, chat
 from ditto_core.embedded.known import load_world
+from ditto_core.embedded.pretrain import RECORD
 from ditto_core.evaluation.unknown_rejection import refuses
 from ditto_core.records import Claim, Message, Profile
 
@@ -274,6 +277,28 @@ def table(scores: Sequence[Score]) -> str:
     return "\n".join(["| what | share | cases |", "|---|---|---|", *rows])
 
 
+def card(folder: Path, scores: Sequence[Score]) -> str:
+    """The model card: card.txt with what was measured, and what the runs recorded."""
+    world = load_world()
+    weights = folder / "model.safetensors"
+    with safe_open(weights, "numpy") as file:
+        parameters = sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
+    runs = json.loads((folder / RECORD).read_text("utf-8"))
+    return Template(Path(__file__).with_name("card.txt").read_text("utf-8")).substitute(
+        parameters=f"{parameters / 1e6:.1f} million",
+        megabytes=f"{weights.stat().st_size / 1e6:.1f}",
+        known=len(world.known),
+        playable=len(world.playable),
+        held_out=len(world.known) - len(world.playable),
+        runs="\n".join(f"{number}. {_told(run)}" for number, run in enumerate(runs, 1)),
+        scores=table(scores),
+    )
+
+
+def _told(run: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in run.items())
+
+
 def main() -> int:
     """Measure, print, and write the model card."""
     parser = argparse.ArgumentParser(description="Measure the embedded seed LLM.")
@@ -285,14 +310,13 @@ def main() -> int:
     )
     given = parser.parse_args()
     torch.set_num_threads(1)
-    began, found = time.monotonic(), []
+    began, found = time.monotonic(), list[Score]()
     for score in Examiner(Seed(given.folder), given.cases, given.show).scores():
         found.append(score)
         print(f"{score.share:.2f}  {score.cases:4d}  {score.name}", flush=True)
     print(f"{time.monotonic() - began:.0f} s")
     if given.card:
-        template = Path(__file__).with_name("seed_card.txt").read_text("utf-8")
-        (given.folder / "README.md").write_text(Template(template).safe_substitute(scores=table(found)), "utf-8")
+        (given.folder / "README.md").write_text(card(given.folder, found), "utf-8")
     return 0
 
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Protocol
 
-from ditto_core.errors import InvalidInput, RowFailed, SourceUnavailable
+from ditto_core.errors import BrokenPromise, InvalidInput, RowFailed, SourceUnavailable
 from ditto_core.generation.generator import Completion, Failure, Outcome, Request
 from ditto_core.generation.jobs import Answer, Job, stream
 from ditto_core.recipe import ModelIdentity, digest, model_identity
@@ -37,7 +37,10 @@ _CHUNK, _WINDOW = 64, 1024
 class Tokenizer(Protocol):
     """What an engine needs of a tokenizer. Every method may be called from many threads."""
 
-    stop_ids: frozenset[int]
+    @property
+    def stop_ids(self) -> frozenset[int]:
+        """Tokens that end a reply."""
+        ...
 
     def encode_chat(self, messages: Sequence[Message]) -> list[int]:
         """The prompt, rendered by the chat template up to the start of the reply.
@@ -169,6 +172,11 @@ class LocalGenerator(ABC):
         except SourceUnavailable as error:
             message = str(error)
             self._refuse(lambda job: Failure(job.key, "engine_unavailable", message))
+        except Exception as error:
+            # A bug: callers must hear of it too, or they would wait for ever.
+            message = f"the engine's thread ended with {type(error).__name__}: {error}"
+            self._refuse(lambda _job: BrokenPromise(message))
+            raise
 
     def _refuse(self, refusal: Callable[[Job], Answer]) -> None:
         """From now on give this answer to what is open and to all that comes."""
@@ -269,6 +277,11 @@ def context_length(folder: Path, wanted: int) -> int:
     nested = text_config if isinstance(text_config, dict) else {}
     made_for = config.get("max_position_embeddings") or nested.get("max_position_embeddings")
     return min(wanted, made_for) if isinstance(made_for, int) else wanted
+
+
+def generation_defaults(folder: Path) -> dict[str, object]:
+    """The model's generation_config.json, or nothing."""
+    return _json(folder / "generation_config.json")
 
 
 def _json(path: Path) -> dict[str, object]:

@@ -1,0 +1,26 @@
+"""pipeline: all stages, one after the other. nightly: the same, on a schedule."""
+
+from prefect import flow
+
+from ditto_core.settings import Settings
+from flows.dataset import assemble
+from flows.evaluation import evaluate
+from flows.knowledge import collect
+from flows.simulation import simulate
+from flows.stage import StageResult
+from flows.training import train
+
+STAGES = (collect, simulate, assemble, train, evaluate)
+"""In the order in which they run."""
+
+
+@flow(name="pipeline")
+def pipeline(settings: Settings) -> list[StageResult]:
+    """Collect, simulate, assemble, train and evaluate; a stage that is done for these settings answers from its shards."""
+    return [stage(settings) for stage in STAGES]
+
+
+@flow(name="nightly")
+def nightly(settings: Settings) -> list[StageResult]:
+    """Regenerate the dataset from what changed at the source since the last night."""
+    return [stage(settings) for stage in (collect, simulate, assemble)]

@@ -1,0 +1,44 @@
+"""train: fine-tune the seed LLM on the dataset, in a process of its own."""
+
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+from prefect import flow
+from prefect.artifacts import create_markdown_artifact
+
+from ditto_core.dataset import publish
+from ditto_core.errors import InvalidInput
+from ditto_core.ledger import Ledger
+from ditto_core.settings import Settings
+from flows import stage
+from tasks import handover, recipes, resources, training
+
+
+@flow(name="train")
+def train(settings: Settings) -> stage.StageResult:
+    """Fine-tune the seed LLM with the profiles taken away."""
+    started = time.monotonic()
+    made = recipes.dataset_recipe(settings)
+    folder = str(handover.take_value(settings, "dataset", made, "assemble")["folder"])
+    dataset = publish.find(Path(settings.data_root), folder)
+    if dataset is None:
+        raise InvalidInput(f"the dataset {folder!r} is gone or was altered. Run `ditto assemble` again.")
+    recipe = recipes.training_recipe(settings, dataset.digest)
+    resources.release()  # the engine's memory is the trainer's now
+    result = training.fine_tune.with_options(task_run_name="fine-tune")(settings, recipe, dataset)
+    handover.leave_value(settings, "model", made, {"folder": result.folder, "losses": result.losses})
+    rows = dataset.rows["train"]
+    create_markdown_artifact(
+        f"{result.steps} steps on {rows} conversations, loss {result.losses[-1][1]:.4f}, validation loss "
+        f"{result.eval_loss}, {result.trained_token_share:.0%} of tokens trained\n\n`{result.folder}`",
+        key="training",
+    )
+    return stage.StageResult(
+        "train",
+        Ledger(inputs=rows, ok=rows),
+        0,
+        time.monotonic() - started,
+        result.folder,
+        {"steps": result.steps, "eval_loss": result.eval_loss, "weights": asdict(result.identity)["weights"]},
+    )
