@@ -65,8 +65,13 @@ class ShardKey:
     @property
     def uri(self) -> str:
         """Path below the data root. Each id is quoted, so none can lead out of it."""
-        folder = f"shards/{quote(self.stage, safe='')}/{self.recipe[:12]}"
-        return f"{folder}/{quote(self.name, safe='')}-{self.inputs[:12]}.parquet"
+        folder = f"shards/{_quoted(self.stage)}/{_quoted(self.recipe[:12])}"
+        return f"{folder}/{_quoted(self.name)}-{_quoted(self.inputs[:12])}.parquet"
+
+
+def _quoted(part: str) -> str:
+    """A part of a path without separators and dots."""
+    return quote(part, safe="").replace(".", "%2E")
 
 
 def shard_of(session: str, count: int) -> int:

@@ -71,6 +71,16 @@ def _orchestrated(settings: Settings) -> Iterator[str]:
                 yield address
         finally:
             resources.release()
+            _flush_logs()
+
+
+def _flush_logs() -> None:
+    """Send what Prefect still holds back, before the server that it goes to ends."""
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogHandler
+
+    APILogHandler.flush()
+    EventsWorker.drain_all()
 
 
 def _run(settings: Settings, choose: Callable[[], Callable[[Settings], Any]], as_json: bool) -> Any:

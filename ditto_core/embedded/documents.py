@@ -44,7 +44,7 @@ _LATE: Mapping[str, float] = {
     "articles": 0.08,
     "copies": 0.02,
 }
-_COPYING = 0.08
+COPYING = 0.08
 """Progress up to which nothing but copying is practised; by twice of that the mix is the late one."""
 _WORLD_SHARE = 0.3
 """Of the roles in "answers" and "queries": how many are train roles of the embedded world."""
@@ -78,14 +78,7 @@ class World:
             )
         ]
         return tuple(
-            sorted(
-                {
-                    word.strip("(),.;:\"'")
-                    for text in texts
-                    for word in text.split()
-                    if word.strip("(),.;:\"'").isalpha()
-                }
-            )
+            sorted({word.strip("(),.;:\"'") for text in texts for word in text.split() if word.strip("(),.;:\"'").isalpha()})
         )
 
 
@@ -108,7 +101,7 @@ class Writer:
 
     def document(self, progress: float) -> Document:
         """The next document; profiles grow and the mix shifts with the progress."""
-        early = min(1.0, max(0.0, 2.0 - progress / _COPYING))
+        early = min(1.0, max(0.0, 2.0 - progress / COPYING))
         kinds = list(_LATE)
         weights = [_EARLY[kind] * early + _LATE[kind] * (1 - early) for kind in kinds]
         kind = self._random.choices(kinds, weights)[0]
@@ -138,9 +131,7 @@ class Writer:
         random = self._random
         for _ in range(20):
             (role, role_text), (partner, partner_text) = self._role(progress), self._role(progress)
-            askable = [
-                claim for claim in self._shown(role, role_text) if self._is_askable(claim, role, partner, partner_text)
-            ]
+            askable = [claim for claim in self._shown(role, role_text) if self._is_askable(claim, role, partner, partner_text)]
             if len(askable) >= QUESTIONS:
                 chosen = sorted(random.sample(range(len(askable)), QUESTIONS))
                 reply = self._list([askable[place] for place in chosen], partner.character.label)
@@ -151,10 +142,7 @@ class Writer:
     def knowledge(self, _progress: float = 1.0) -> Document:
         """The assistant tells what it knows of people, and that it is none."""
         random = self._random
-        turns = [
-            self._self_turn() if random.random() < 0.2 else self._third_person_turn()
-            for _ in range(random.randint(5, 9))
-        ]
+        turns = [self._self_turn() if random.random() < 0.2 else self._third_person_turn() for _ in range(random.randint(5, 9))]
         system = random.choice((*phrasing.ASSISTANT_SYSTEMS, *phrasing.ASSISTANT_SYSTEMS[:1] * 2, ""))
         return Document("knowledge", chat(system, turns))
 
@@ -165,7 +153,7 @@ class Writer:
 
     def copies(self, progress: float = 1.0) -> Document:
         """A list, repeated: short ones first, from which copying is learned soonest."""
-        names = self.inventor.list_of_names(self._random.randint(2, 3 if progress < _COPYING else 7))
+        names = self.inventor.list_of_names(self._random.randint(2, 3 if progress <= COPYING else 7))
         return Document("copies", (Message("user", f"Repeat: {names}"), Message("assistant", names)))
 
     def response_system(self, profile: Profile, text: str) -> str:
@@ -219,9 +207,7 @@ class Writer:
                 claim = self.inventor.like(like)
             elif self._world.playable and random.random() < 0.5:
                 claims = random.choice(self._world.playable).character.claims
-                claim = random.choice(
-                    [one for one in claims if phrasing.names_something(one)] or [self.inventor.claim("spouse")]
-                )
+                claim = random.choice([one for one in claims if phrasing.names_something(one)] or [self.inventor.claim("spouse")])
             else:
                 claim = random.choice(self.inventor.profile(6).character.claims)
             if phrasing.names_something(claim) and claim.value.lower() not in text.lower():
@@ -267,9 +253,7 @@ class Writer:
         random = self._random
         claim = self.foreign(text, random.choice(named) if named else None)
         refusal = random.choice(phrasing.refusals(claim))
-        return random.choice(
-            phrasing.naming_questions(claim)
-        ), f"{refusal} {random.choice(phrasing.reasons(profile.character))}"
+        return random.choice(phrasing.naming_questions(claim)), f"{refusal} {random.choice(phrasing.reasons(profile.character))}"
 
     def _generic_turn(self, profile: Profile, shown: Sequence[Claim]) -> tuple[str, str]:
         random = self._random
@@ -300,23 +284,17 @@ class Writer:
         if draw < 0.3:
             text = "\n".join(claim.text() for claim in claims) + label
             claim = self.foreign(text, random.choice(named) if named else None)
-            return random.choice(phrasing.naming_questions(claim, voice)), random.choice(
-                phrasing.refusals(claim, voice)
-            )
+            return random.choice(phrasing.naming_questions(claim, voice)), random.choice(phrasing.refusals(claim, voice))
         if draw < 0.7 and named:
             claim = random.choice(named)
-            return random.choice(phrasing.naming_questions(claim, voice)), random.choice(
-                phrasing.naming_answers(claim, voice)
-            )
+            return random.choice(phrasing.naming_questions(claim, voice)), random.choice(phrasing.naming_answers(claim, voice))
         claim = random.choice(_first_of_each(claims))
         if random.random() < 0.4:
             return (
                 f"What is the {claim.property} of {label}?",
                 f"The {claim.property} of {label} is {claim.value}.",
             )
-        return random.choice(phrasing.generic_questions(claim, voice)), random.choice(
-            phrasing.generic_answers(claim, voice)
-        )
+        return random.choice(phrasing.generic_questions(claim, voice)), random.choice(phrasing.generic_answers(claim, voice))
 
     def _self_turn(self) -> tuple[str, str]:
         random = self._random
@@ -352,9 +330,7 @@ class Writer:
 def chat(system: str, turns: Sequence[tuple[str, str]]) -> tuple[Message, ...]:
     """Questions and answers as messages, after a system message if there is one."""
     first = (Message("system", system),) if system else ()
-    said = (
-        message for question, answer in turns for message in (Message("user", question), Message("assistant", answer))
-    )
+    said = (message for question, answer in turns for message in (Message("user", question), Message("assistant", answer)))
     return (*first, *said)
 
 

@@ -39,7 +39,7 @@ from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from ditto_core import languages
 from ditto_core.embedded import seed_folder
-from ditto_core.embedded.documents import Document, World, Writer
+from ditto_core.embedded.documents import COPYING, Document, World, Writer
 from ditto_core.embedded.known import load_world
 from ditto_core.errors import BrokenPromise
 
@@ -47,6 +47,8 @@ RECORD = "pretraining.json"
 """In the seed's folder: what was run, one entry a run."""
 _PAD, _START, _END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 _POOL = 96
+_COPIED = 0.3  # loss of lists to copy at which they have done their work
+_FULL = 0.6  # share of the run by which documents have their full length
 _LOG_EVERY_S = 20
 
 
@@ -87,9 +89,7 @@ class Recipe:
 class Muon(torch.optim.Optimizer):
     """Muon in float32, matrices of one shape stacked (torch's own works in bfloat16, one by one)."""
 
-    def __init__(
-        self, matrices: Sequence[torch.nn.Parameter], rate: float, momentum: float = 0.95, decay: float = 0.01
-    ) -> None:
+    def __init__(self, matrices: Sequence[torch.nn.Parameter], rate: float, momentum: float = 0.95, decay: float = 0.01) -> None:
         super().__init__(list(matrices), {"lr": rate})
         self._momentum, self._decay = momentum, decay
         self._groups: dict[tuple[int, ...], list[torch.nn.Parameter]] = {}
@@ -216,7 +216,7 @@ def batches(writer: Writer, encoder: Encoder, largest: int, pad: int, progress: 
     """Endless batches of about `size` tokens; a pool of documents is sorted by length, cut, shuffled."""
     random = Random(largest)
     while True:
-        size = round(largest * min(1.0, 0.25 + max(0.0, 10 * (progress() - 0.08))))
+        size = round(largest * min(1.0, 0.25 + max(0.0, 10 * (progress() - COPYING))))
         documents = [writer.document(progress()) for _ in range(_POOL)]
         rows = sorted(((encoder(document), document.kind) for document in documents), key=lambda row: len(row[0][0]))
         cut: list[list[tuple[tuple[list[int], list[bool]], str]]] = [[]]
@@ -255,15 +255,13 @@ class Trainer:
         world = load_world()
         self._tokenizer = PreTrainedTokenizerFast.from_pretrained(start) if start else train_tokenizer(world, recipe)
         self._model = (
-            Qwen3ForCausalLM.from_pretrained(start, dtype=torch.float32)
-            if start
-            else build_model(self._tokenizer, recipe)
+            Qwen3ForCausalLM.from_pretrained(start, dtype=torch.float32) if start else build_model(self._tokenizer, recipe)
         )
         encoder = Encoder(self._tokenizer)
         writer = Writer(Random(recipe.seed * 1000 + 11 + self._rank), languages.load("en"), world, encoder.count)
         check_template(self._tokenizer, encoder, writer.answers())
         self._share, self._tokens, self._step = 0.0, 0, 0
-        self._start_progress = 1.0 if start else 0.0
+        self._copied_at = -9.0 if start else None
         pad = token_id(self._tokenizer, _PAD)
         self._batches = batches(writer, encoder, recipe.batch_tokens, pad, self._progress)
         matrices = [p for name, p in self._model.named_parameters() if p.ndim == 2 and "embed" not in name]
@@ -329,7 +327,12 @@ class Trainer:
         return float(flat[-1])
 
     def _progress(self) -> float:
-        return max(self._start_progress, min(1.0, self._share / 0.6))
+        """Of the documents: nothing but copying until it is learned, then along with the share of the run."""
+        if self._copied_at is None:
+            if self._means.get("copies", 9.0) > _COPIED:
+                return 0.0
+            self._copied_at = self._share
+        return COPYING + (1 - COPYING) * min(1.0, (self._share - self._copied_at) / (_FULL - self._copied_at))
 
     def _save(self) -> None:
         """Write beside the folder first: whoever loads the seed meanwhile finds whole files."""
@@ -341,6 +344,7 @@ class Trainer:
         (fresh / RECORD).write_text(json.dumps(record, indent=1) + "\n", "utf-8")
         self._out.mkdir(parents=True, exist_ok=True)
         for path in sorted(fresh.iterdir()):
+            path.chmod(0o644)
             path.replace(self._out / path.name)
         shutil.rmtree(fresh)
 
@@ -387,9 +391,7 @@ def main() -> int:
     given = parser.parse_args()
     if given.processes > 1:
         return launch(given.processes, sys.argv[1:])
-    recipe = Recipe(
-        given.minutes, given.tokens, given.seed, save_minutes=given.save_minutes, rate_share=given.rate_share
-    )
+    recipe = Recipe(given.minutes, given.tokens, given.seed, save_minutes=given.save_minutes, rate_share=given.rate_share)
     Trainer(recipe, given.out, given.start).run()
     return 0
 

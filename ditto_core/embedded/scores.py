@@ -159,12 +159,7 @@ class Examiner:
 
     def _generic_case(self, profile: Profile, text: str, claims: Sequence[Claim]) -> Case:
         chosen = self._random.choice(claims)
-        right = [
-            answer
-            for claim in claims
-            if claim.property == chosen.property
-            for answer in phrasing.generic_answers(claim)
-        ]
+        right = [answer for claim in claims if claim.property == chosen.property for answer in phrasing.generic_answers(claim)]
         return Case(
             self._asked(profile, text, self._random.choice(phrasing.generic_questions(chosen))),
             _begins(right),
@@ -178,9 +173,7 @@ class Examiner:
         for place in range(max(24, self._cases // 3)):
             role, partner = profiles[place % len(profiles)], profiles[(place * 7 + 3) % len(profiles)]
             texts = self._writer.verbalised(role), self._writer.verbalised(partner)
-            claims = [
-                c for c in role.character.claims if phrasing.names_something(c) and c.text() in texts[0].split("\n")
-            ]
+            claims = [c for c in role.character.claims if phrasing.names_something(c) and c.text() in texts[0].split("\n")]
             if role is partner or len(claims) < QUESTIONS:
                 continue
             prompts.append((Message("user", self._writer.query_prompt(role, texts[0], partner, texts[1])),))
@@ -216,7 +209,8 @@ class Examiner:
             question = self._random.choice(phrasing.generic_questions(chosen, voice))
             generic.append(Case(_to_assistant(question), _begins(right)))
             other = self._writer.foreign("\n".join(c.text() for c in character.claims), claim)
-            strange.append(Case(_to_assistant(phrasing.naming_questions(other, voice)[0]), self._refuses))
+            question = phrasing.naming_questions(other, voice)[0]
+            strange.append(Case(_to_assistant(question), _begins(phrasing.refusals(other, voice))))
             identity = Message("system", self._language.identity(character.label, character.description))
             question = self._random.choice(
                 (*phrasing.naming_questions(claim), *phrasing.generic_questions(chosen), "Who are you?")
@@ -258,9 +252,7 @@ def _questions(reply: str) -> list[str]:
         return []
     if not isinstance(found, list) or len(found) != QUESTIONS:
         return []
-    if not all(
-        isinstance(one, dict) and all(isinstance(one.get(key), str) for key in ("question", "reason")) for one in found
-    ):
+    if not all(isinstance(one, dict) and all(isinstance(one.get(key), str) for key in ("question", "reason")) for one in found):
         return []
     questions = [one["question"] for one in found]
     return questions if len(set(questions)) == QUESTIONS else []
@@ -305,9 +297,7 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, default=seed_folder())
     parser.add_argument("--cases", type=int, default=100)
     parser.add_argument("--show", type=int, default=0, help="replies to print per row")
-    parser.add_argument(
-        "--card", action=argparse.BooleanOptionalAction, default=True, help="write README.md into the folder"
-    )
+    parser.add_argument("--card", action=argparse.BooleanOptionalAction, default=True, help="write README.md into the folder")
     given = parser.parse_args()
     torch.set_num_threads(1)
     began, found = time.monotonic(), list[Score]()

@@ -248,14 +248,14 @@ def read_completion(body: bytes, key: str) -> Outcome:
         if not choices:
             return Failure(key, "empty_choices", body[:500].decode("utf-8", "replace"))
         text, finish_reason = choices[0]["message"]["content"], choices[0].get("finish_reason")
+        if not isinstance(text, str | None):
+            raise TypeError("content is not text")
         usage = answer.get("usage") or {}
         cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens")
         counts = [int(count or 0) for count in (usage.get("prompt_tokens"), usage.get("completion_tokens"), cached)]
     except (ValueError, LookupError, TypeError, AttributeError) as error:
-        shown = body[:200].decode("utf-8", "replace")
-        raise SourceUnavailable(
-            f"not a chat completion ({type(error).__name__}); the answer begins {shown!r}"
-        ) from error
+        problem = f"not a chat completion ({type(error).__name__}); the answer begins"
+        raise SourceUnavailable(f"{problem} {body[:200].decode('utf-8', 'replace')!r}") from error
     return Completion(key, text or "", finish_reason or "", *counts)
 
 

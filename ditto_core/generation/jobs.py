@@ -3,8 +3,8 @@
 In:   the requests of one `generate()` call, from any thread.
 Out:  one outcome for each distinct row key, as they finish.
 
-Example: 100,000 requests are submitted in chunks, at most `window` of them at a time, so neither prompts nor replies pile up
-and the first outcome arrives while most requests have not been rendered yet.
+Example: 100,000 requests are submitted in chunks, at most `window` of them at a time, so neither prompts nor replies
+pile up and the first outcome arrives while most requests have not been rendered yet.
 """
 
 import itertools

@@ -3,11 +3,11 @@
 In:   requests from any number of threads.
 Out:  outcomes; a prompt that leaves no room for its reply fails alone, by name.
 
-A reply never depends on the length of the context: a request is taken only if its prompt and all of `max_tokens` fit, so
-`max_model_len` needs no place in the row key. (OpenAI-compatible servers refuse the rest in the same way.)
+A reply never depends on the length of the context: a request is taken only if its prompt and all of `max_tokens` fit,
+so `max_model_len` needs no place in the row key. (OpenAI-compatible servers refuse the rest in the same way.)
 
-Example: eight shards call `generate` at once; their prompts are rendered in their own threads, queue in one inbox, and run in
-the same batches.
+Example: eight shards call `generate` at once; their prompts are rendered in their own threads, queue in one inbox, and
+run in the same batches.
 """
 
 import atexit
@@ -70,8 +70,8 @@ class Prompt:
 class LocalGenerator(ABC):
     """A model with one owner thread; subclasses say how it is loaded and run in `_serve`.
 
-    Nothing is loaded before the first request. Once closed it stays closed, so that no straggler loads the model again when
-    training needs the memory.
+    Nothing is loaded before the first request. Once closed it stays closed, so that no straggler loads the model again
+    when training needs the memory.
 
     Args:
         settings: Their `model` is a folder or a hub id.
@@ -260,9 +260,7 @@ def chat_identity(folder: Path) -> ModelIdentity:
 
 def has_chat_template(folder: Path) -> bool:
     """Whether the model brings its own chat template."""
-    return (folder / "chat_template.jinja").exists() or bool(
-        _json(folder / "tokenizer_config.json").get("chat_template")
-    )
+    return (folder / "chat_template.jinja").exists() or bool(_json(folder / "tokenizer_config.json").get("chat_template"))
 
 
 def our_chat_template() -> str:

@@ -109,7 +109,7 @@ def _read(text: str, place: str) -> Line:
             f"found {text[:80]!r}"
         )
     try:
-        match = re.compile(row["match"])
+        match = re.compile(row["match"], re.DOTALL)
     except re.error as error:
         raise InvalidInput(f"{place}: {row['match']!r} is not a regular expression: {error}") from error
     for reference in _REFERENCE.findall(row["reply"]):

@@ -3,21 +3,22 @@
 In:   requests from any number of threads.
 Out:  completions, batch by batch; rows of a batch are answered as they finish.
 
-The decode loop is our own because the one of `transformers` draws from one generator for the whole batch: here each row has
-a generator seeded by its request, so a draw does not depend on what else is in the batch (in float32 on a CPU; half precision
-on a GPU rounds differently from batch to batch). JSON schemas are not enforced; callers validate every reply anyway.
+The decode loop is our own because the one of `transformers` draws from one generator for the whole batch: here each
+row has a generator seeded by its request, so a draw does not depend on what else is in the batch (in float32 on a CPU;
+half precision on a GPU rounds differently from batch to batch). JSON schemas cannot be enforced here: a request with one is refused, since an
+unconstrained reply under its row key would be served from the memo to engines that do constrain.
 
 Example: `TransformersGenerator(GenerationSettings(model="models/seed"))`; its first `generate` loads the weights.
 """
 
 import gc
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ditto_core.errors import InvalidInput, RowFailed
-from ditto_core.generation.generator import Sampling
+from ditto_core.generation.generator import Outcome, Request, Sampling
 from ditto_core.generation.local_model import (
     LocalGenerator,
     Prompt,
@@ -70,7 +71,9 @@ class FolderTokenizer:
     def stop_ids(self) -> frozenset[int]:
         """Tokens that end a reply: the tokenizer's end token and those of generation_config.json."""
         declared = generation_defaults(self._folder).get("eos_token_id")
-        several = declared if isinstance(declared, list) else [declared, self._renderer().eos_token_id]
+        several = [*(declared if isinstance(declared, list) else [declared]), self._renderer().eos_token_id]
+        if not has_chat_template(self._folder):
+            several.append(self._plain.token_to_id("<|im_end|>"))
         return frozenset(token for token in several if isinstance(token, int))
 
     def encode_chat(self, messages: Sequence[Message]) -> list[int]:
@@ -83,7 +86,10 @@ class FolderTokenizer:
 
         plain = [{"role": message.role, "content": message.content} for message in messages]
         try:
-            text = self._renderer().apply_chat_template(plain, tokenize=False, add_generation_prompt=True)
+            # Templates of models that can think aloud know enable_thinking; their thoughts are no part of a dialogue.
+            text = self._renderer().apply_chat_template(
+                plain, tokenize=False, add_generation_prompt=True, enable_thinking=False
+            )
         except jinja2.TemplateError as error:
             raise RowFailed("chat_template", f"the model's chat template refuses the messages: {error}") from error
         return list(self._plain.encode(text, add_special_tokens=False).ids)
@@ -121,6 +127,19 @@ class TransformersGenerator(LocalGenerator):
     def __init__(self, settings: GenerationSettings) -> None:
         super().__init__(settings, FolderTokenizer)
 
+    def generate(self, requests: Sequence[Request]) -> Iterator[Outcome]:
+        """Answer requests as they finish; the model is loaded by the first one.
+
+        Raises:
+            InvalidInput: The model cannot be loaded, or a request has a schema.
+        """
+        if any(request.schema for request in requests):
+            raise InvalidInput(
+                "the transformers engine cannot constrain replies to a JSON schema. Set simulation.query_mode to "
+                '"samples", or generation.engine to "vllm" or "chat-api".'
+            )
+        return super().generate(requests)
+
     def _serve(self) -> None:
         model = _load(self._folder, self._settings.dtype)
         waiting: list[Prompt] = []
@@ -148,9 +167,8 @@ class TransformersGenerator(LocalGenerator):
                 [prompt.job.request.seed() for prompt in batch],
                 batch[0].job.request.sampling,
                 stop_ids,
+                self._closing.is_set,
             ):
-                if self._closing.is_set():
-                    return
                 self._complete(left.pop(row), tokens, reason)
             return
         except torch.OutOfMemoryError as error:
@@ -167,7 +185,7 @@ class TransformersGenerator(LocalGenerator):
 
 
 def next_batch(waiting: Sequence[Prompt], size: int) -> list[Prompt]:
-    """Prompts to run together: same sampling and similar length as the one that has waited longest, which is among them."""
+    """Prompts to run together: the one that has waited longest and others with its sampling and a similar length."""
     sampling = waiting[0].job.request.sampling
     group = sorted(
         (prompt for prompt in waiting if prompt.job.request.sampling == sampling),
@@ -183,6 +201,7 @@ def decode(
     seeds: Sequence[int],
     sampling: Sampling,
     stop_ids: frozenset[int],
+    given_up: Callable[[], bool] = lambda: False,
 ) -> Iterator[Finished]:
     """Continue a batch of prompts, yielding rows as they finish.
 
@@ -192,6 +211,7 @@ def decode(
         seeds: Of each row's draws.
         sampling: The same for all rows.
         stop_ids: Tokens that end a row.
+        given_up: Asked at each step; once true, the rest is left undone.
     """
     import torch
     from transformers import DynamicCache
@@ -211,6 +231,8 @@ def decode(
     done = torch.zeros(len(prompts), dtype=torch.bool, device=device)
     cache = DynamicCache(config=model.config)
     for step in range(sampling.max_tokens):
+        if given_up():
+            return
         with torch.inference_mode():
             logits = (
                 model(
@@ -281,9 +303,7 @@ def _draws(seeds: Sequence[int], sampling: Sampling) -> "torch.Tensor":
 
     if sampling.temperature == 0:
         return torch.zeros((len(seeds), sampling.max_tokens))
-    return torch.stack(
-        [torch.rand(sampling.max_tokens, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
-    )
+    return torch.stack([torch.rand(sampling.max_tokens, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
 
 
 def _seen(prompts: Sequence[Sequence[int]], logits: "torch.Tensor") -> "torch.Tensor":
@@ -306,7 +326,7 @@ def _load(folder: Path, dtype: str) -> Any:
             folder, dtype=getattr(torch, chosen), attn_implementation="sdpa", use_safetensors=True
         )
         return model.to("cuda" if gpu else "cpu").eval()
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except Exception as error:  # safetensors, torch and transformers each raise their own; all mean this folder
         raise InvalidInput(f"cannot load the model {str(folder)!r} with transformers: {error}") from error
 
 

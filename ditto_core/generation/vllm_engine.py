@@ -22,7 +22,7 @@ from typing import Any
 
 from ditto_core.errors import InvalidInput, SourceUnavailable
 from ditto_core.generation.local_model import LocalGenerator, Prompt
-from ditto_core.generation.transformers_engine import ChatTokenizer
+from ditto_core.generation.transformers_engine import FolderTokenizer
 from ditto_core.settings import GenerationSettings
 
 _LOG = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ class VllmGenerator(LocalGenerator):
     def __init__(self, settings: GenerationSettings) -> None:
         if find_spec("vllm") is None:
             raise ModuleNotFoundError("No module named 'vllm'", name="vllm")
-        super().__init__(settings, ChatTokenizer)
+        super().__init__(settings, FolderTokenizer)
         self._running: dict[str, Prompt] = {}
         self._deaths = 0
         self._number = 0

@@ -13,6 +13,7 @@ No model is called here: `request` builds the prompt and `parse` reads the reply
 import json
 import re
 from collections.abc import Callable, Mapping
+from itertools import islice
 from typing import Any
 
 from ditto_core.errors import RowFailed
@@ -24,6 +25,7 @@ from ditto_core.settings import SimulationSettings
 
 _LONGEST_QUESTION = 300
 _LONGEST_REASON = 300
+_BRACKETS = 20  # tried as the start of the list; a hostile reply has thousands
 _TRAILING_COMMA = re.compile(r",\s*([\]}])")
 _STRAIGHT_QUOTES = str.maketrans({"“": '"', "”": '"', "„": '"', "＂": '"', "，": ",", "：": ":", "［": "[", "］": "]"})
 
@@ -104,15 +106,14 @@ def _schema(count: int) -> Mapping[str, Any]:
 def _first_list(text: str) -> list[Any] | None:
     """The first JSON list in a text: as it stands, else with trailing commas and typographic quotes mended."""
     for candidate in (text, _TRAILING_COMMA.sub(r"\1", text.translate(_STRAIGHT_QUOTES))):
-        start = candidate.find("[")
-        while start >= 0:
+        for match in islice(re.finditer(r"\[", candidate), _BRACKETS):
+            start = match.start()
             try:
                 value, _ = json.JSONDecoder().raw_decode(candidate, start)
             except (ValueError, RecursionError):
                 value = None
             if isinstance(value, list) and value:
                 return value
-            start = candidate.find("[", start + 1)
     return None
 
 

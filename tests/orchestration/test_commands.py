@@ -1,0 +1,58 @@
+"""What a person meets at the terminal: mistakes are explained, with the right exit code and no traceback."""
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Ditto = Callable[..., dict[str, Any]]
+
+
+@pytest.mark.parametrize(
+    ("command", "options", "problem"),
+    [
+        pytest.param("collect", ["--set", "knowledge.contat=x"], "Did you mean 'contact'", id="wrong-key"),
+        pytest.param(
+            "collect", ["--set", "knowledge.sparql_endpoint=http://127.0.0.1:9/sparql"], "127.0.0.1:9", id="endpoint-down"
+        ),
+        pytest.param("collect", ["--set", "knowledge.classes=[\"Q1\"]"], "no usable character", id="empty-result"),
+        pytest.param("collect", ["--set", "knowledge.article_dump=missing.xml"], "missing.xml", id="missing-dump"),
+        pytest.param("simulate", [], "Run `ditto collect`", id="nothing-collected"),
+        pytest.param(
+            "simulate", ["--set", "generation.engine=transformers", "--set", "generation.model=nowhere"], "nowhere", id="no-model"
+        ),
+        pytest.param("evaluate", [], "Run `ditto assemble`", id="nothing-assembled"),
+    ],
+)
+def test_a_mistake_ends_with_code_2_and_a_sentence_that_helps(
+    ditto: Ditto, tmp_path: Path, command: str, options: list[str], problem: str
+) -> None:
+    assert problem in ditto(command, tmp_path, *options, code=2)["error"]
+
+
+def test_an_unreadable_dump_is_named_with_the_place(ditto: Ditto, tmp_path: Path) -> None:
+    dump = tmp_path / "broken.xml"
+    dump.write_text("<mediawiki><page><title>Mar")
+    assert "broken.xml" in ditto("collect", tmp_path, "--set", f"knowledge.article_dump={dump}", code=2)["error"]
+    assert not (tmp_path / "shards" / "profiles").exists()
+
+
+def test_a_full_disk_leaves_nothing_half_written(ditto: Ditto, tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", str(small)], capture_output=True)
+    assert mounted.returncode == 0, "this test mounts a small tmpfs and runs as root, as .ci/run does"
+    try:
+        ditto("collect", small, code=2)
+        assert not list(small.rglob("*.tmp"))
+    finally:
+        subprocess.run(["umount", "-l", str(small)], check=True)
+
+
+def test_plan_says_what_is_there_and_what_is_missing(ditto: Ditto, tmp_path: Path) -> None:
+    before = {row["stage"]: row["state"] for row in ditto("plan", tmp_path)["stages"]}
+    ditto("collect", tmp_path)
+    after = {row["stage"]: row["state"] for row in ditto("plan", tmp_path)["stages"]}
+    assert (before["collect"], after["collect"], after["simulate"]) == ("missing", "cached", "missing")

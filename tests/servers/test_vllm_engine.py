@@ -1,0 +1,119 @@
+"""The real vLLM, on a GPU or the CPU, with one load for all tests."""
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fixtures.tiny_model import make_tiny_model
+
+from ditto_core.generation.generator import Completion, Failure, Generator, Request, Sampling
+from ditto_core.generation.transformers_engine import TransformersGenerator
+from ditto_core.records import Message
+from ditto_core.settings import GenerationSettings
+
+pytest.importorskip("vllm.version", reason="vLLM is not installed")
+# vLLM's own imports and PyTorch's deprecations, not ours.
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+GREEDY = Sampling(max_tokens=20)
+DRAWN = Sampling(temperature=0.9, top_p=0.9, repetition_penalty=1.1, max_tokens=20)
+
+
+def ask(text: str, sampling: Sampling = GREEDY, sample: int = 0, schema: str = "") -> Request:
+    return Request((Message("user", text),), sampling, sample, schema)
+
+
+def texts(engine: Generator, requests: list[Request]) -> dict[str, str]:
+    replies = list(engine.generate(requests))
+    assert all(isinstance(reply, Completion) for reply in replies), replies
+    return {reply.key: reply.text for reply in replies if isinstance(reply, Completion)}
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> GenerationSettings:
+    folder = make_tiny_model(tmp_path_factory.mktemp("tiny"))
+    return GenerationSettings(engine="vllm", model=str(folder), max_model_len=512, dtype="float32", gpu_memory_utilization=0.3)
+
+
+@pytest.fixture(scope="module")
+def engine(settings: GenerationSettings) -> Iterator[Any]:
+    from ditto_core.generation.vllm_engine import VllmGenerator
+
+    made = VllmGenerator(settings)
+    yield made
+    made.close()
+    made.close()
+
+
+@pytest.mark.parametrize("sampling", [pytest.param(GREEDY, id="greedy"), pytest.param(DRAWN, id="drawn")])
+def test_a_reply_is_the_same_alone_and_in_any_batch(engine: Any, sampling: Sampling) -> None:
+    requests = [ask("who " * (1 + number * 3 % 7) + str(number), sampling) for number in range(9)]
+    together = texts(engine, requests)
+    assert len(set(together.values())) > 1
+    assert texts(engine, requests[::-1]) == together
+    for request in requests[::4]:
+        assert texts(engine, [request]) == {request.key(engine.identity): together[request.key(engine.identity)]}
+
+
+def test_greedy_replies_agree_with_the_transformers_engine(engine: Any, settings: GenerationSettings) -> None:
+    other = TransformersGenerator(settings)
+    requests = [ask(f"question {number}") for number in range(8)]
+    requests.append(ask("penalised", Sampling(repetition_penalty=1.2, max_tokens=20)))
+    assert texts(other, requests) == texts(engine, requests)
+    assert other.identity == engine.identity
+    other.close()
+
+
+def test_an_over_long_prompt_fails_alone(engine: Any) -> None:
+    good, bad = ask("short"), ask("long " * 200)
+    outcomes = {outcome.key: outcome for outcome in engine.generate([bad, good])}
+    assert outcomes[bad.key(engine.identity)].reason == "prompt_too_long"
+    assert isinstance(outcomes[good.key(engine.identity)], Completion)
+
+
+def test_a_schema_shapes_the_reply_and_a_bad_one_fails_alone(engine: Any) -> None:
+    schema = {"type": "object", "properties": {"n": {"enum": [1, 2]}}, "required": ["n"], "additionalProperties": False}
+    good, bad = ask("n?", schema=json.dumps(schema)), ask("n?", schema='{"type": "no such type"}')
+    outcomes = {outcome.key: outcome for outcome in engine.generate([bad, good])}
+    completion, failure = outcomes[good.key(engine.identity)], outcomes[bad.key(engine.identity)]
+    assert json.loads(completion.text)["n"] in (1, 2)
+    assert isinstance(failure, Failure)
+
+
+def test_a_shared_prefix_is_read_from_the_cache(engine: Any) -> None:
+    system = Message("system", "profile " * 40)
+    for question in "ab":
+        (outcome,) = engine.generate([Request((system, Message("user", question)), GREEDY)])
+    assert outcome.cached_tokens > 0
+
+
+def test_eight_threads_get_the_replies_of_one(engine: Any) -> None:
+    requests = [ask(f"question {number}") for number in range(24)]
+    one = texts(engine, requests)
+    with ThreadPoolExecutor(8) as pool:
+        parts = list(pool.map(lambda start: texts(engine, requests[start::8]), range(8)))
+    assert {key: text for part in parts for key, text in part.items()} == one
+
+
+def test_an_engine_that_dies_once_is_started_again_and_the_second_death_is_named(
+    engine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Runs last: it uses up the engine."""
+    from vllm.v1.engine.llm_engine import LLMEngine
+
+    whole, deaths = LLMEngine.step, []
+
+    def step(self: Any) -> Any:
+        if len(deaths) < 1 or "twice" in deaths:
+            deaths.append("once")
+            raise RuntimeError("out of luck")
+        return whole(self)
+
+    monkeypatch.setattr(LLMEngine, "step", step)
+    assert len(texts(engine, [ask("after death a"), ask("after death b")])) == 2
+    deaths.append("twice")
+    (outcome,) = engine.generate([ask("second death")])
+    assert outcome.reason == "engine_unavailable"
