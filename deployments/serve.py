@@ -1,7 +1,10 @@
 """Every flow as a deployment, served by one process: what `ditto serve` runs on a laptop."""
 
-from prefect import serve
-from prefect.schedules import Cron
+from typing import Any
+
+from prefect import Flow, serve
+from prefect.deployments.runner import RunnerDeployment
+from prefect.schedules import Cron, Schedule
 
 from ditto_core.settings import Settings
 from flows.pipeline import STAGES, nightly, pipeline
@@ -13,9 +16,12 @@ NIGHTLY = "30 2 * * *"
 def serve_flows(settings: Settings) -> None:
     """Register a deployment per flow, with these settings as the form's defaults, and run what is asked for."""
     parameters = {"settings": settings.model_dump(mode="json")}
-    deployments = [
-        flow.to_deployment(name=flow.name, parameters=parameters, tags=["ditto"]) for flow in (*STAGES, pipeline)
-    ]
-    schedule = Cron(NIGHTLY, timezone="UTC", active=False)
-    deployments.append(nightly.to_deployment(name="nightly", parameters=parameters, tags=["ditto"], schedule=schedule))
+    deployments = [_deployment(flow, parameters) for flow in (*STAGES, pipeline)]
+    deployments.append(_deployment(nightly, parameters, Cron(NIGHTLY, timezone="UTC", active=False)))
     serve(*deployments, pause_on_shutdown=False)
+
+
+def _deployment(flow: Flow[..., Any], parameters: dict[str, Any], schedule: Schedule | None = None) -> RunnerDeployment:
+    made = flow.to_deployment(name=flow.name, parameters=parameters, tags=["ditto"], schedule=schedule)
+    assert isinstance(made, RunnerDeployment)  # a coroutine only inside an event loop
+    return made

@@ -78,9 +78,7 @@ class Memo:
                 part = missing[start : start + _LOOKUP_ROWS]
                 rows = connection.execute(sa.select(_COMPLETIONS).where(_COMPLETIONS.c.key.in_(part)))
                 for row in rows:
-                    found[row.key] = Completion(
-                        row.key, row.text, row.finish_reason, row.prompt_tokens, row.completion_tokens
-                    )
+                    found[row.key] = Completion(row.key, row.text, row.finish_reason, row.prompt_tokens, row.completion_tokens)
         return found
 
     def store(self, completion: Completion, *, purpose: str, weights: str) -> None:
@@ -107,8 +105,8 @@ class Memo:
     def count(self) -> dict[str, int]:
         """Purpose -> number of completions kept."""
         with self._engine.connect() as connection:
-            counted = sa.select(_COMPLETIONS.c.purpose, sa.func.count()).group_by(_COMPLETIONS.c.purpose)
-            return {purpose: number for purpose, number in connection.execute(counted)}
+            counted = sa.select(_COMPLETIONS.c.purpose, sa.func.count().label("number")).group_by(_COMPLETIONS.c.purpose)
+            return {row.purpose: row.number for row in connection.execute(counted)}
 
     def close(self) -> None:
         """Write what is pending and let go of the database.

@@ -30,9 +30,7 @@ _WEIGHT_SUFFIXES = (".safetensors",)
 
 def digest(value: Any) -> str:
     """sha256, in hex, of plain data and dataclasses as canonical JSON."""
-    text = json.dumps(
-        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=_jsonable, allow_nan=False
-    )
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=_jsonable, allow_nan=False)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -70,9 +68,7 @@ def model_identity(folder: Path) -> ModelIdentity:
         InvalidInput: No such folder, or no weights in it.
     """
     if not folder.is_dir():
-        raise InvalidInput(
-            f"model folder {str(folder)!r} does not exist. Set generation.model to a folder with weights."
-        )
+        raise InvalidInput(f"model folder {str(folder)!r} does not exist. Set generation.model to a folder with weights.")
     weights = [path for path in folder.iterdir() if path.suffix in _WEIGHT_SUFFIXES]
     if not weights:
         raise InvalidInput(

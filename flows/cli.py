@@ -25,9 +25,7 @@ app = typer.Typer(
 Preset = Annotated[str, typer.Option(help="demo, tiny, lora or paper.")]
 Config = Annotated[Path | None, typer.Option(help="TOML file with settings.")]
 Assign = Annotated[list[str] | None, typer.Option("--set", help="One setting: stage.field=value. May be repeated.")]
-DataRoot = Annotated[
-    str | None, typer.Option(envvar="DITTO_DATA_ROOT", help="Folder of shards, datasets, models and reports.")
-]
+DataRoot = Annotated[str | None, typer.Option(envvar="DITTO_DATA_ROOT", help="Folder of shards, datasets, models and reports.")]
 MemoUrl = Annotated[str | None, typer.Option(envvar="DITTO_MEMO_URL", help="Database of completions.")]
 Json = Annotated[bool, typer.Option("--json", help="Make the last line of stdout one JSON object.")]
 
@@ -79,7 +77,7 @@ def _flush_logs() -> None:
     from prefect.events.worker import EventsWorker
     from prefect.logging.handlers import APILogHandler
 
-    APILogHandler.flush()
+    APILogHandler().flush()
     EventsWorker.drain_all()
 
 

@@ -16,7 +16,6 @@ def assemble(settings: Settings) -> stage.StageResult:
     """Split, filter and publish the simulated sessions as a dataset that `datasets` loads."""
     started = time.monotonic()
     recipe, simulated = recipes.dataset_recipe(settings), recipes.simulation_recipe(settings)
-    collected = recipes.knowledge_recipe(settings)
     store = ShardStore(Path(settings.data_root))
     dialogues = handover.take(settings, "dialogues", simulated, "simulate")
     pairs = handover.take(settings, "pairs", simulated, "simulate")
@@ -32,10 +31,14 @@ def assemble(settings: Settings) -> stage.StageResult:
             futures[key.name] = task.submit(key, settings, language, ref, places)
     shards = stage.gather("examples", futures)
     ledger = stage.account("examples", store, shards)
-    published = dataset.publish_dataset.with_options(task_run_name="publish")(settings, recipe, list(shards.values()))
+    collected = handover.take(settings, "profiles", recipes.knowledge_recipe(settings), "collect")
+    ledgers = {
+        "profiles": stage.ledger_of(store, collected),
+        "dialogues": stage.ledger_of(store, dialogues),
+        "examples": ledger,
+    }
+    published = dataset.publish_dataset.with_options(task_run_name="publish")(settings, recipe, list(shards.values()), ledgers)
     by_language = {code: [ref for name, ref in shards.items() if name.startswith(f"{code}-")] for code in dialogues}
     handover.leave(settings, "examples", recipe, by_language)
     handover.leave_value(settings, "dataset", recipe, {"folder": published.folder})
-    return stage.StageResult(
-        "assemble", ledger, 0, time.monotonic() - started, published.folder, {"rows": dict(published.rows)}
-    )
+    return stage.StageResult("assemble", ledger, 0, time.monotonic() - started, published.folder, {"rows": dict(published.rows)})

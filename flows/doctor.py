@@ -56,8 +56,6 @@ class _Unfit(DittoError):
 
 
 def _python() -> str:
-    if sys.version_info < (3, 11):
-        raise _Unfit(f"Python {sys.version.split()[0]}; 3.11 or newer is needed")
     return sys.version.split()[0]
 
 

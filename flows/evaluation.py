@@ -48,9 +48,7 @@ def evaluate(settings: Settings) -> stage.StageResult:
     )
 
 
-def _predict(
-    settings: Settings, name: str, model: GenerationSettings, examples: handover.Shards
-) -> dict[str, ShardRef]:
+def _predict(settings: Settings, name: str, model: GenerationSettings, examples: handover.Shards) -> dict[str, ShardRef]:
     recipe = recipes.evaluation_recipe(settings, resources.identify(model))
     futures = {}
     for language, refs in examples.items():
@@ -98,12 +96,8 @@ def _report(
     examples: handover.Shards,
 ) -> dict[str, Any]:
     """Write scores.json and report.html, and return what `--json` shows of them."""
-    answers = {
-        name: [row for ref in refs.values() for row in store.read(ref, Prediction)] for name, refs in predicted.items()
-    }
-    verdicts = {
-        name: [row for ref in refs.values() for row in store.read(ref, Judgement)] for name, refs in judged.items()
-    }
+    answers = {name: [row for ref in refs.values() for row in store.read(ref, Prediction)] for name, refs in predicted.items()}
+    verdicts = {name: [row for ref in refs.values() for row in store.read(ref, Judgement)] for name, refs in judged.items()}
     bootstrap, seed = settings.evaluation.bootstrap, settings.evaluation.seed
     table = {name: scores(rows, bootstrap, seed) for name, rows in verdicts.items()}
     page = report.Report(

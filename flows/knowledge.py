@@ -24,18 +24,16 @@ def collect(settings: Settings) -> stage.StageResult:
     by_language: dict[str, list[ShardRef]] = {}
     found: dict[str, ShardRef] = {}
     for language in settings.knowledge.languages:
-        found[f"characters-{language}"] = knowledge.collect_characters.with_options(
-            task_run_name=f"characters-{language}"
-        )(settings, language, recipe)
+        found[f"characters-{language}"] = knowledge.collect_characters.with_options(task_run_name=f"characters-{language}")(
+            settings, language, recipe
+        )
         profiles = _profiles(settings, language, recipe, found[f"characters-{language}"])
         by_language[language] = list(profiles.values())
         shards |= profiles
     built = stage.account("profiles", store, shards)
     listed = stage.account("characters", store, found)
     handover.leave(settings, "profiles", recipe, by_language)
-    return stage.StageResult(
-        "collect", _joined(listed, built), 0, time.monotonic() - started, f"shards/profiles/{recipe[:12]}"
-    )
+    return stage.StageResult("collect", _joined(listed, built), 0, time.monotonic() - started, f"shards/profiles/{recipe[:12]}")
 
 
 def _profiles(settings: Settings, language: str, recipe: str, characters: ShardRef) -> dict[str, ShardRef]:

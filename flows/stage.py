@@ -6,7 +6,7 @@ from typing import Any
 
 from prefect import get_run_logger
 from prefect.futures import PrefectFuture
-from prefect.task_runners import ThreadPoolTaskRunner
+from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from ditto_core.errors import DittoError
 from ditto_core.ledger import Ledger
@@ -51,7 +51,7 @@ class StageResult:
         }
 
 
-def runner() -> ThreadPoolTaskRunner[Any]:
+def runner() -> TaskRunner[Any]:
     """Threads for shard tasks; without a bound, Prefect's runner starts all of them at once."""
     return ThreadPoolTaskRunner(max_workers=SHARDS_AT_ONCE)
 

@@ -17,9 +17,7 @@ from tasks import policies, reporting
 
 
 @task(name="examples", cache_policy=policies.VerifiedShard(), persist_result=True, result_serializer="json")
-def assemble_examples(
-    key: ShardKey, settings: Settings, language: str, dialogues: ShardRef, pairs: ShardRef
-) -> ShardRef:
+def assemble_examples(key: ShardKey, settings: Settings, language: str, dialogues: ShardRef, pairs: ShardRef) -> ShardRef:
     """Turn the sessions of one shard into rows of the dataset."""
     store = ShardStore(Path(settings.data_root))
     with store.exclusive(key):
@@ -27,9 +25,7 @@ def assemble_examples(
         if done is not None:
             return done
         others = [(place.role, place.label, place.kind) for place in store.read(pairs, Place)]
-        rows, ledger = examples.assemble(
-            store.read(dialogues, Dialogue), others, languages.load(language), settings.dataset
-        )
+        rows, ledger = examples.assemble(store.read(dialogues, Dialogue), others, languages.load(language), settings.dataset)
         reporting.log_ledger(key.name, ledger)
         return store.write(key, Example, rows, ledger)
 

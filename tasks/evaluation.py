@@ -25,9 +25,7 @@ def predict_sessions(
             return done
         tests = [example for example in store.read(examples, Example) if example.split == "test"]
         get_run_logger().info("%d test sessions for %s", len(tests), generation.model)
-        predictions, ledger = sessions.predict(
-            tests, resources.generator(settings, generation), settings.evaluation, model
-        )
+        predictions, ledger = sessions.predict(tests, resources.generator(settings, generation), settings.evaluation, model)
         reporting.log_ledger(key.name, ledger)
         return store.write(key, Prediction, predictions, ledger)
 
@@ -54,7 +52,5 @@ def _judge(settings: Settings, language: str, store: ShardStore, profiles: Seque
         model = resources.generator(settings, settings.evaluation.judge_generation)
         return judge.LlmJudge(model, loaded, settings.evaluation)
     characters = (profile.character for ref in profiles for profile in store.read(ref, Profile))
-    facts = {
-        character.label: (*(claim.text() for claim in character.claims), *character.aliases) for character in characters
-    }
+    facts = {character.label: (*(claim.text() for claim in character.claims), *character.aliases) for character in characters}
     return judge.LexicalJudge(loaded, facts)

@@ -61,9 +61,7 @@ class Meter:
     def _report(self, now: float) -> None:
         rate = self.done / max(now - self._started, 1e-9)
         left = (self.total - self.done) / rate if rate else 0.0
-        get_run_logger().info(
-            "%s: %d of %d, %.1f per second, about %.0f s left", self.name, self.done, self.total, rate, left
-        )
+        get_run_logger().info("%s: %d of %d, %.1f per second, about %.0f s left", self.name, self.done, self.total, rate, left)
         percent = 100.0 * self.done / max(self.total, 1)
         if self._artifact is None:
             self._artifact = create_progress_artifact(percent, key="progress", description=self.name)

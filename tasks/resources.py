@@ -34,9 +34,7 @@ def generator(settings: Settings, generation: GenerationSettings) -> MemoisedGen
         if name not in _generators:
             api_key = _api_key
             identity = engines.identify(resolved)
-            _generators[name] = MemoisedGenerator(
-                identity, lambda: engines.create(resolved, api_key=api_key), memo(settings)
-            )
+            _generators[name] = MemoisedGenerator(identity, lambda: engines.create(resolved, api_key=api_key), memo(settings))
         return _generators[name]
 
 

@@ -21,9 +21,7 @@ def pair_roles(settings: Settings, language: str, recipe: str, profiles: Sequenc
     """Put all roles of a language on the ring and write down who is paired with whom."""
     store = ShardStore(Path(settings.data_root))
     known = {profile.character.qid: profile for profile in _read(store, profiles)}
-    partners = pairing.partners(
-        [pairing.candidate(profile) for profile in known.values()], settings.simulation.partners
-    )
+    partners = pairing.partners([pairing.candidate(profile) for profile in known.values()], settings.simulation.partners)
     askers: dict[str, list[str]] = {qid: [] for qid in known}
     for role, chosen in partners.items():
         for partner in chosen:

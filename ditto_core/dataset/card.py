@@ -76,9 +76,7 @@ def _statistics(examples: Sequence[Mapping[str, Any]], rows: Mapping[str, int]) 
         mine = [row for row in examples if row["split"] == split]
         kinds = Counter(kind for row in mine for kind in row["kinds"])
         roles = len({row["role"] for row in mine})
-        lines.append(
-            f"| {split} | {roles} | {len(mine)} | {kinds.total()} | {kinds['role_specific']} | {kinds['contrastive']} |"
-        )
+        lines.append(f"| {split} | {roles} | {len(mine)} | {kinds.total()} | {kinds['role_specific']} | {kinds['contrastive']} |")
     return [*lines, ""]
 
 

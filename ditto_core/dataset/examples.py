@@ -117,9 +117,7 @@ def _mixed(qid: str, turns: Sequence[Turn]) -> list[Turn]:
     return mixed
 
 
-def _example(
-    dialogue: Dialogue, turns: Sequence[Turn], split: Split, names: tuple[str, ...], language: Language
-) -> Example:
+def _example(dialogue: Dialogue, turns: Sequence[Turn], split: Split, names: tuple[str, ...], language: Language) -> Example:
     character, article = dialogue.profile.character, dialogue.profile.article
     messages = [Message("system", language.identity(character.label, character.description))]
     for turn in turns:

@@ -89,17 +89,13 @@ def find(data_root: Path, folder: str) -> DatasetRef | None:
         manifest = json.loads((place / "manifest.json").read_text("utf-8"))
     except (OSError, ValueError):
         return None
-    intact = all(
-        (place / name).is_file() and file_sha256(place / name) == sha for name, sha in manifest["files"].items()
-    )
+    intact = all((place / name).is_file() and file_sha256(place / name) == sha for name, sha in manifest["files"].items())
     return DatasetRef(folder, manifest["digest"], manifest["rows"]) if intact else None
 
 
 def _write_splits(store: ShardStore, shards: Sequence[ShardRef], draft: Path) -> dict[str, int]:
     rows = dict.fromkeys(SPLITS, 0)
-    writers = {
-        split: pq.ParquetWriter(draft / f"{split}.parquet", schema(Example), compression="zstd") for split in SPLITS
-    }
+    writers = {split: pq.ParquetWriter(draft / f"{split}.parquet", schema(Example), compression="zstd") for split in SPLITS}
     try:
         for ref in shards:
             table = store.read_table(ref)

@@ -229,9 +229,7 @@ class Inventor:
 
     def _position(self) -> str:
         random, trade = self._random, self._trade()
-        return random.choice(
-            (trade, f"{trade} of {self.place()}", f"{trade.capitalize()} of {self.place()}", self._lower())
-        )
+        return random.choice((trade, f"{trade} of {self.place()}", f"{trade.capitalize()} of {self.place()}", self._lower()))
 
     def _conflict(self) -> str:
         forms = (

@@ -137,9 +137,7 @@ def export(characters: list[Entry]) -> str:
     """The articles as a MediaWiki XML export; an alias of some characters is a redirect."""
     pages = [_page(number, entry.title, _wikitext(entry)) for number, entry in enumerate(characters, 1)]
     redirects = [entry for entry in characters if entry.aliases][:3]
-    pages += [
-        _page(1000 + number, entry.aliases[0], f"#REDIRECT [[{entry.title}]]") for number, entry in enumerate(redirects)
-    ]
+    pages += [_page(1000 + number, entry.aliases[0], f"#REDIRECT [[{entry.title}]]") for number, entry in enumerate(redirects)]
     return _EXPORT_HEAD + "".join(pages) + "</mediawiki>\n"
 
 

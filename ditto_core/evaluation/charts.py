@@ -101,7 +101,4 @@ def _label(x: float, y: float, text: str, anchor: str) -> str:
 
 def _svg(parts: Sequence[str], height: float, title: str) -> str:
     name = escape(title)
-    return (
-        f'<svg viewBox="0 0 {_WIDTH} {height:.0f}" role="img" aria-label="{name}">'
-        f"<title>{name}</title>{''.join(parts)}</svg>"
-    )
+    return f'<svg viewBox="0 0 {_WIDTH} {height:.0f}" role="img" aria-label="{name}"><title>{name}</title>{"".join(parts)}</svg>'

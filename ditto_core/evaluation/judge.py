@@ -143,9 +143,7 @@ class LlmJudge:
         ballots = [ballot for index, one in enumerate(predictions) for ballot in self._ballots(index, one)]
         replies = self._ask([ballot.request for ballot in ballots])
         unread = [number for number, ballot in enumerate(ballots) if ballot.read(replies[number]) is None]
-        again = [
-            replace(ballots[number].request, sample=ballots[number].request.sample + self._votes) for number in unread
-        ]
+        again = [replace(ballots[number].request, sample=ballots[number].request.sample + self._votes) for number in unread]
         second = dict(zip(unread, self._ask(again), strict=True))
         cast: dict[tuple[int, int], list[_Vote]] = defaultdict(list)
         for number, ballot in enumerate(ballots):

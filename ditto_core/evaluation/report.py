@@ -143,9 +143,7 @@ def sample_exchanges(before: Iterable[Prediction], after: Iterable[Prediction], 
     ranked = [said for _, _, said in sorted(found, key=lambda entry: entry[:2])]
     own = [said for said in ranked if said.kind == "role_specific"]
     # From the other end of the ring of roles, so that a short sample shows two roles and not one twice.
-    other = [
-        said for _, _, said in sorted(found, key=lambda entry: (entry[0], -entry[1])) if said.kind == "contrastive"
-    ]
+    other = [said for _, _, said in sorted(found, key=lambda entry: (entry[0], -entry[1])) if said.kind == "contrastive"]
     mixed = [said for pair in zip(own, other, strict=False) for said in pair]
     shorter = min(len(own), len(other))
     return (mixed + own[shorter:] + other[shorter:])[:n]
@@ -320,9 +318,7 @@ def _session(session: Session) -> str:
         f"{_side('after', session.after, session.judged_after, turn)}</div>"
         for turn, (question, kind) in enumerate(zip(prompts(example), example.kinds, strict=True))
     ]
-    about = (
-        f'{escape(example.label)} <span class="soft">{escape(example.description)} ({escape(example.language)})</span>'
-    )
+    about = f'{escape(example.label)} <span class="soft">{escape(example.description)} ({escape(example.language)})</span>'
     source = " · ".join(part for part in (example.title, example.url, example.revision, example.licence) if part)
     origin = f'<p class="soft">Article: {escape(source)}</p>' if source else ""
     return f"<details><summary>{about}</summary>{origin}{''.join(turns)}</details>"

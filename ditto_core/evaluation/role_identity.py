@@ -59,9 +59,7 @@ def parse(reply: str, candidates: Sequence[str]) -> int | None:
         Index of the candidate, `NONE`, or None for a reply without a readable verdict. The last verdict counts.
     """
     plain = unicodedata.normalize("NFKC", reply)
-    bracketed = re.findall(r"\[\[\s*([^\[\]\n]+?)\s*(?:\]|$|\n)", plain) or re.findall(
-        r"\[\s*([^\[\]\n]+?)\s*\]", plain
-    )
+    bracketed = re.findall(r"\[\[\s*([^\[\]\n]+?)\s*(?:\]|$|\n)", plain) or re.findall(r"\[\s*([^\[\]\n]+?)\s*\]", plain)
     if bracketed:
         return _choice(bracketed[-1], candidates)
     letters = _LETTERS[: len(candidates)]

@@ -42,9 +42,7 @@ _READINGS = (
 def render(language: Language, role: str, summary: str, evidence: Sequence[str], question: str, answer: str) -> str:
     """The prompt of an LLM judge."""
     listed = "\n".join(f"- {fact}" for fact in evidence)
-    return language.render(
-        "judge_knowledge", role=role, summary=summary, evidence=listed, question=question, answer=answer
-    )
+    return language.render("judge_knowledge", role=role, summary=summary, evidence=listed, question=question, answer=answer)
 
 
 def parse(reply: str) -> float | None:
@@ -62,9 +60,7 @@ def parse(reply: str) -> float | None:
     return None
 
 
-def recall(
-    question: str, answer: str, evidence: Sequence[str], claims: Collection[str], language: Language
-) -> float | None:
+def recall(question: str, answer: str, evidence: Sequence[str], claims: Collection[str], language: Language) -> float | None:
     """Score an answer by the evidence it holds, as the head of this module says.
 
     Args:

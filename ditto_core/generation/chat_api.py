@@ -264,7 +264,7 @@ def _is_too_long(body: bytes) -> bool:
     try:
         answer = json.loads(body)
     except ValueError:
-        return False
+        answer = {"error": body.decode("utf-8", "replace")}
     error = answer.get("error", answer) if isinstance(answer, Mapping) else {}
     if not isinstance(error, Mapping):
         error = {"message": error}

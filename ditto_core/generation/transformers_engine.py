@@ -5,7 +5,8 @@ Out:  completions, batch by batch; rows of a batch are answered as they finish.
 
 The decode loop is our own because the one of `transformers` draws from one generator for the whole batch: here each
 row has a generator seeded by its request, so a draw does not depend on what else is in the batch (in float32 on a CPU;
-half precision on a GPU rounds differently from batch to batch). JSON schemas cannot be enforced here: a request with one is refused, since an
+half precision on a GPU rounds differently from batch to batch). JSON schemas cannot be enforced here: a request with
+one is refused, since an
 unconstrained reply under its row key would be served from the memo to engines that do constrain.
 
 Example: `TransformersGenerator(GenerationSettings(model="models/seed"))`; its first `generate` loads the weights.
@@ -87,9 +88,7 @@ class FolderTokenizer:
         plain = [{"role": message.role, "content": message.content} for message in messages]
         try:
             # Templates of models that can think aloud know enable_thinking; their thoughts are no part of a dialogue.
-            text = self._renderer().apply_chat_template(
-                plain, tokenize=False, add_generation_prompt=True, enable_thinking=False
-            )
+            text = self._renderer().apply_chat_template(plain, tokenize=False, add_generation_prompt=True, enable_thinking=False)
         except jinja2.TemplateError as error:
             raise RowFailed("chat_template", f"the model's chat template refuses the messages: {error}") from error
         return list(self._plain.encode(text, add_special_tokens=False).ids)
@@ -322,7 +321,7 @@ def _load(folder: Path, dtype: str) -> Any:
     gpu = has_gpu()
     chosen = ("bfloat16" if gpu else "float32") if dtype == "auto" else dtype
     try:
-        model = AutoModelForCausalLM.from_pretrained(
+        model: Any = AutoModelForCausalLM.from_pretrained(
             folder, dtype=getattr(torch, chosen), attn_implementation="sdpa", use_safetensors=True
         )
         return model.to("cuda" if gpu else "cpu").eval()

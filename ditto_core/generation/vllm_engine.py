@@ -99,7 +99,6 @@ class VllmGenerator(LocalGenerator):
         from vllm.sampling_params import RequestOutputKind, SamplingParams, StructuredOutputsParams
 
         request = prompt.job.request
-        schema = json.loads(request.schema) if request.schema else None
         return SamplingParams(
             temperature=request.sampling.temperature,
             top_p=request.sampling.top_p,
@@ -107,7 +106,7 @@ class VllmGenerator(LocalGenerator):
             max_tokens=request.sampling.max_tokens,
             seed=request.seed(),
             stop_token_ids=sorted(self._tokenizer().stop_ids),
-            structured_outputs=schema and StructuredOutputsParams(json=schema, disable_any_whitespace=True),
+            structured_outputs=StructuredOutputsParams(json=json.loads(request.schema)) if request.schema else None,
             detokenize=False,  # `_complete` does it once, when the reply is whole
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
@@ -116,6 +115,7 @@ class VllmGenerator(LocalGenerator):
         settings = self._settings
         try:
             with _environment(_LOAD_ENVIRONMENT):
+                from vllm.config import StructuredOutputsConfig
                 from vllm.engine.arg_utils import EngineArgs
                 from vllm.platforms import current_platform
                 from vllm.usage.usage_lib import UsageContext
@@ -132,6 +132,9 @@ class VllmGenerator(LocalGenerator):
                     gpu_memory_utilization=settings.gpu_memory_utilization,
                     kv_cache_memory_bytes=_CPU_CACHE_BYTES if cpu else None,
                     tensor_parallel_size=settings.tensor_parallel_size,
+                    # JSON allows whitespace anywhere, and some models never stop writing it. vLLM 0.32 reads this switch
+                    # here only, not from a request's parameters, and only with a named backend.
+                    structured_outputs_config=StructuredOutputsConfig(backend="xgrammar", disable_any_whitespace=True),
                     disable_log_stats=True,
                 )
                 return LLMEngine.from_engine_args(arguments, usage_context=UsageContext.LLM_CLASS)

@@ -80,9 +80,7 @@ def articles_from_api(
 class _Api:
     """One wiki's API, asked politely."""
 
-    def __init__(
-        self, session: requests.Session, address: str, timeout_s: float, sleep: Callable[[float], None]
-    ) -> None:
+    def __init__(self, session: requests.Session, address: str, timeout_s: float, sleep: Callable[[float], None]) -> None:
         self._session, self._address = session, address
         self._timeout_s, self._sleep = timeout_s, sleep
 

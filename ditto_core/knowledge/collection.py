@@ -21,9 +21,7 @@ from ditto_core.records import Article, Character, Profile
 from ditto_core.settings import KnowledgeSettings
 
 
-def collect_characters(
-    endpoint: Endpoint, settings: KnowledgeSettings, language: Language
-) -> tuple[list[Character], Ledger]:
+def collect_characters(endpoint: Endpoint, settings: KnowledgeSettings, language: Language) -> tuple[list[Character], Ledger]:
     """Rank all classes and describe what they list; an item of several classes counts for the first.
 
     Returns:
@@ -40,9 +38,7 @@ def collect_characters(
     return wikidata.describe(endpoint, list(items.values()), language, settings)
 
 
-def build_profiles(
-    characters: Iterable[Character], articles: Mapping[str, Article | str]
-) -> tuple[list[Profile], Ledger]:
+def build_profiles(characters: Iterable[Character], articles: Mapping[str, Article | str]) -> tuple[list[Profile], Ledger]:
     """Join characters and articles.
 
     Args:

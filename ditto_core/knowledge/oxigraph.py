@@ -131,8 +131,7 @@ def _executable() -> str:
     found = str(beside) if beside.exists() else shutil.which("oxigraph")
     if found is None:
         raise InvalidInput(
-            f"the executable 'oxigraph' is neither beside {sys.executable} nor on the path. "
-            f"Install it: pip install oxigraph"
+            f"the executable 'oxigraph' is neither beside {sys.executable} nor on the path. Install it: pip install oxigraph"
         )
     return found
 

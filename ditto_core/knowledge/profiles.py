@@ -100,9 +100,7 @@ def _article_sentences(profile: Profile, passages: Sequence[str]) -> Iterator[tu
         yield from ((section.heading, s) for s in sentences(section.text) if s not in taken)
 
 
-def _within(
-    budget: int, pairs: Iterable[tuple[str, str]], count_tokens: Callable[[str], int]
-) -> Iterator[tuple[str, str]]:
+def _within(budget: int, pairs: Iterable[tuple[str, str]], count_tokens: Callable[[str], int]) -> Iterator[tuple[str, str]]:
     shown = ""
     for heading, sentence in pairs:
         budget -= count_tokens(f" {sentence}")

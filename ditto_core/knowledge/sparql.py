@@ -65,9 +65,7 @@ class SparqlClient:
         attempts: Tries per query while the endpoint is busy.
     """
 
-    def __init__(
-        self, endpoint: str, contact: str, timeout_s: float, sleep: Callable[[float], None], attempts: int = 4
-    ) -> None:
+    def __init__(self, endpoint: str, contact: str, timeout_s: float, sleep: Callable[[float], None], attempts: int = 4) -> None:
         self._endpoint = endpoint
         self._agent = _USER_AGENT.format(contact=contact or "no contact given")
         self._timeout_s = timeout_s
@@ -132,13 +130,9 @@ class SparqlClient:
                 ) from error
             raise self._refused(f"answered something that is not JSON: {_start(text)!r}") from error
         try:
-            rows: list[Row] = [
-                {name: _term(term) for name, term in binding.items()} for binding in answer["results"]["bindings"]
-            ]
+            rows: list[Row] = [{name: _term(term) for name, term in binding.items()} for binding in answer["results"]["bindings"]]
         except (TypeError, KeyError, AttributeError) as error:
-            raise self._refused(
-                f"answered JSON without SPARQL results: {_start(body.decode('utf-8', 'replace'))!r}"
-            ) from error
+            raise self._refused(f"answered JSON without SPARQL results: {_start(body.decode('utf-8', 'replace'))!r}") from error
         most = headers.get("X-SPARQL-MaxRows", "")  # Virtuoso cuts rows and says so only here
         if most.isdigit() and len(rows) >= int(most):
             raise self._too_heavy(f"cut its answer at {most} rows")
@@ -170,8 +164,7 @@ class SparqlClient:
 
     def _too_heavy(self, what: str) -> QueryTooHeavy:
         return QueryTooHeavy(
-            f"{self._endpoint} {what}. Lower knowledge.batch_size or knowledge.max_characters, or raise "
-            f"knowledge.timeout_s."
+            f"{self._endpoint} {what}. Lower knowledge.batch_size or knowledge.max_characters, or raise knowledge.timeout_s."
         )
 
     def _refused(self, what: str) -> InvalidInput:

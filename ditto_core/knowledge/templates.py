@@ -85,9 +85,7 @@ def _date(arguments: Arguments, language: Language) -> str:
         return year
     pattern = words["day"] if day.isdigit() else words["month"]
     name = language.months[int(month) - 1]
-    return (
-        pattern.replace("$day", str(int(day)) if day.isdigit() else "").replace("$month", name).replace("$year", year)
-    )
+    return pattern.replace("$day", str(int(day)) if day.isdigit() else "").replace("$month", name).replace("$year", year)
 
 
 def _year_of_birth(arguments: Arguments, _: Language) -> str:

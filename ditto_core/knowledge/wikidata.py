@@ -271,8 +271,7 @@ def parse_statements(
         statement = _statement(row)
         statements.setdefault(statement.item, []).append(statement)
     return {
-        item: [statement for statement in found if says_something(statement.property_id)]
-        for item, found in statements.items()
+        item: [statement for statement in found if says_something(statement.property_id)] for item, found in statements.items()
     }
 
 

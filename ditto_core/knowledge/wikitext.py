@@ -110,8 +110,7 @@ class _Walk:
         """(level, heading, raw text), the lead first."""
         ends = [start for _, _, start in self._cuts[1:]] + [len(self._out)]
         return [
-            (level, heading, "".join(self._out[start:end]))
-            for (level, heading, start), end in zip(self._cuts, ends, strict=True)
+            (level, heading, "".join(self._out[start:end])) for (level, heading, start), end in zip(self._cuts, ends, strict=True)
         ]
 
     def add(self, found: Iterable[Any]) -> None:

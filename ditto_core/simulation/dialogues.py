@@ -88,9 +88,7 @@ def _ask_queries(
     for sample in range(draws):
         open_pairs = [pair for pair in pairs if pair not in found or found[pair].error is not None]
         requests = {
-            pair: queries.request(
-                profiles[pair[0]], profiles[pair[1]], language, settings, generator.count_tokens, sample
-            )
+            pair: queries.request(profiles[pair[0]], profiles[pair[1]], language, settings, generator.count_tokens, sample)
             for pair in open_pairs
         }
         outcomes = _collect(generator, requests.values(), on_progress)

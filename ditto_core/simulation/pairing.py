@@ -40,9 +40,7 @@ class Candidate:
 def candidate(profile: Profile) -> Candidate:
     """The slim view of a profile."""
     character = profile.character
-    values = {
-        claim.value_id for claim in character.claims if claim.value_id and claim.property_id not in _COMMON_PROPERTIES
-    }
+    values = {claim.value_id for claim in character.claims if claim.value_id and claim.property_id not in _COMMON_PROPERTIES}
     return Candidate(character.qid, character.title, frozenset(values), frozenset(profile.article.links))
 
 

@@ -7,6 +7,7 @@ Source:  arXiv 2401.12474, section 3.3, appendix B; the prompt is languages/<cod
 Example: "Pierre and I had married in 1895; he shared the prize with me."
 """
 
+import sys
 from collections.abc import Callable
 
 from ditto_core.errors import RowFailed
@@ -30,17 +31,29 @@ def request(
 ) -> Request:
     """The request for one answer; of a long article the passages that the question retrieves come before the rest."""
     character = role.character
-    claims = {claim.text() for claim in character.claims}
-    retrieved = evidence.choose(question, facts(role), settings.evidence)
+    whole = verbalise(role, language, sys.maxsize, count_tokens)
+    fits = count_tokens(whole) <= settings.profile_tokens
     system = language.render(
         "response_simulation",
         identity=language.identity(character.label, character.description),
-        profile=verbalise(
-            role, language, settings.profile_tokens, count_tokens, [text for text in retrieved if text not in claims]
-        ),
+        profile=whole if fits else _cut(role, question, language, settings, count_tokens),
     )
     sampling = Sampling(settings.temperature, settings.top_p, settings.repetition_penalty, settings.max_response_tokens)
     return Request((Message("system", system), Message("user", question)), sampling, purpose="responses")
+
+
+def _cut(
+    role: Profile,
+    question: str,
+    language: Language,
+    settings: SimulationSettings,
+    count_tokens: Callable[[str], int],
+) -> str:
+    """A profile that does not fit: what the question retrieves goes before the rest of the article."""
+    claims = {claim.text() for claim in role.character.claims}
+    retrieved = evidence.choose(question, facts(role), settings.evidence)
+    passages = [text for text in retrieved if text not in claims]
+    return verbalise(role, language, settings.profile_tokens, count_tokens, passages)
 
 
 def check(completion: Completion, language: Language) -> str:
@@ -64,7 +77,4 @@ def check(completion: Completion, language: Language) -> str:
 
 def repeats_itself(text: str) -> bool:
     """Whether the end of a text is one passage of at least 12 characters, four times in a row."""
-    for length in range(_SHORTEST_REPEAT, len(text) // _REPEATS + 1):
-        if text.endswith(text[-length:] * _REPEATS):
-            return True
-    return False
+    return any(text.endswith(text[-length:] * _REPEATS) for length in range(_SHORTEST_REPEAT, len(text) // _REPEATS + 1))

@@ -187,9 +187,7 @@ def mask_rows(
         max_length: Tokens that are kept.
     """
     for number, messages in conversations:
-        encoded = tokenizer.apply_chat_template(
-            messages, tokenize=True, return_dict=True, return_assistant_tokens_mask=True
-        )
+        encoded = tokenizer.apply_chat_template(messages, tokenize=True, return_dict=True, return_assistant_tokens_mask=True)
         ids, mask = encoded["input_ids"], encoded["assistant_masks"]
         yield MaskedRow(
             name=f"row {number} of {Path(name).name}",
@@ -251,11 +249,7 @@ def last_complete(checkpoints: Path, max_steps: int) -> str | None:
             step = json.loads((folder / "trainer_state.json").read_text("utf-8"))["global_step"]
         except (OSError, ValueError, KeyError):
             continue
-        if (
-            step < max_steps
-            and folder.name == f"checkpoint-{step}"
-            and all(file.stat().st_size for file in folder.iterdir())
-        ):
+        if step < max_steps and folder.name == f"checkpoint-{step}" and all(file.stat().st_size for file in folder.iterdir()):
             whole[step] = str(folder)
     return whole[max(whole)] if whole else None
 

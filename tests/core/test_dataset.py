@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from ditto_core import languages
 from ditto_core.dataset import examples, publish
 from ditto_core.dataset.splits import split_of

@@ -394,9 +394,7 @@ def test_ten_percent_of_garbage_changes_the_coverage_and_not_the_mean() -> None:
         return "Well, well." if stable_hash(exchange) % 10 == 0 else agreeing(request)
 
     marie = EXAMPLES[0]
-    chat = [
-        Message("user", f"{topic} number {turn}?") for turn in range(50) for topic in ("Which metal", "Which phone")
-    ]
+    chat = [Message("user", f"{topic} number {turn}?") for turn in range(50) for topic in ("Which metal", "Which phone")]
     many = replace(
         marie,
         messages=(marie.messages[0], *chat),

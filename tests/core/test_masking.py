@@ -50,15 +50,11 @@ def test_a_right_mask_passes_and_is_counted() -> None:
 @pytest.mark.parametrize(
     ("mask", "seen"),
     [
-        pytest.param(
-            "." + MASK[:-1], "turn 1.*tokens 19 to 28, 'da, sir/u'.*Expected: 'Ada, sir/'", id="shifted right"
-        ),
+        pytest.param("." + MASK[:-1], "turn 1.*tokens 19 to 28, 'da, sir/u'.*Expected: 'Ada, sir/'", id="shifted right"),
         pytest.param(MASK[1:] + ".", "turn 1.*tokens 17 to 26, ':Ada, sir'", id="shifted left"),
         pytest.param(MASK[:-1] + ".", "turn 2.*'no idea'.*Expected: 'no idea/'", id="end token not trained"),
         pytest.param("." * 30 + MASK[30:], "turn 1.*'no idea/'.*Expected: 'Ada, sir/'", id="first turn not trained"),
-        pytest.param(
-            MASK[:30] + "." * 14, "turn 2.*no tokens, nothing.*Expected: 'no idea/'", id="last turn not trained"
-        ),
+        pytest.param(MASK[:30] + "." * 14, "turn 2.*no tokens, nothing.*Expected: 'no idea/'", id="last turn not trained"),
         pytest.param("^" * 9 + MASK[9:], "turn 1.*'s:be Ada/'.*", id="system line trained"),
         pytest.param("." * 18 + "^" * 26, "turn 1.*'Ada, sir/u:why", id="everything after the first answer trained"),
     ],

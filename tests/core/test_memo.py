@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+
 from ditto_core.errors import InvalidInput
 from ditto_core.generation.generator import Completion, Failure, Outcome, Request, Sampling
 from ditto_core.memo import Memo, MemoisedGenerator

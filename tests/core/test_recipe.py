@@ -5,6 +5,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
+
 from ditto_core.errors import InvalidInput
 from ditto_core.generation.generator import Request, Sampling
 from ditto_core.recipe import ModelIdentity, digest, model_identity

@@ -68,7 +68,7 @@ def test_a_bad_line_is_named_by_its_number(tmp_path: Path, line: dict[str, objec
 
 
 def test_a_missing_script_is_the_users_mistake(tmp_path: Path) -> None:
-    with pytest.raises(InvalidInput, match="generation.script"):
+    with pytest.raises(InvalidInput, match=r"generation.script"):
         ScriptedGenerator(GenerationSettings(engine="scripted", script=str(tmp_path / "none")))
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from ditto_core import settings
 from ditto_core.errors import InvalidInput
 
@@ -33,7 +34,7 @@ def test_a_mistake_is_explained(assignment: str, problem: str) -> None:
 
 
 def test_wikimedia_needs_a_contact_before_the_first_request() -> None:
-    with pytest.raises(InvalidInput, match="set knowledge.contact"):
+    with pytest.raises(InvalidInput, match=r"set knowledge.contact"):
         settings.load("paper")
     assert settings.load("paper", None, ["knowledge.contact=me@example.org"]).training.learning_rate == 2e-6
 
@@ -45,5 +46,5 @@ def test_an_unknown_preset_lists_the_known_ones() -> None:
 
 def test_a_file_that_is_no_toml_is_named(tmp_path: Path) -> None:
     (tmp_path / "x.toml").write_text("a = = b")
-    with pytest.raises(InvalidInput, match="x.toml"):
+    with pytest.raises(InvalidInput, match=r"x.toml"):
         settings.load("demo", tmp_path / "x.toml")

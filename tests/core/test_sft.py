@@ -195,9 +195,7 @@ def test_kill_9_loses_nothing_and_resumes_to_the_same_weights(
         "run = launch.loads(sys.stdin.read())\n"
         "launch.fine_tune(run.spec, lambda progress: print(progress.step, flush=True))"
     )
-    with subprocess.Popen(
-        [sys.executable, "-c", caller], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
+    with subprocess.Popen([sys.executable, "-c", caller], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         process.stdin.write(launch.dumps(launch.plan(wanted)))
@@ -216,9 +214,7 @@ def test_kill_9_loses_nothing_and_resumes_to_the_same_weights(
     assert seen == [5, 6]
     assert result.identity == undisturbed[0].identity
     assert result.losses == undisturbed[0].losses
-    record, reference = (
-        json.loads((folder / name / "training.json").read_text()) for name in ("killed", "undisturbed")
-    )
+    record, reference = (json.loads((folder / name / "training.json").read_text()) for name in ("killed", "undisturbed"))
     assert record["tokens"] == reference["tokens"]
 
 
@@ -239,9 +235,7 @@ def test_an_interrupted_call_leaves_no_process_and_no_model(folder: Path) -> Non
         pytest.param(4, {"optimizer.pt": "x"}, 2, id="killed before the state"),
         pytest.param(4, {"trainer_state.json": '{"global_', "optimizer.pt": "x"}, 2, id="state cut"),
         pytest.param(4, {"trainer_state.json": '{"global_step": 4}', "optimizer.pt": ""}, 2, id="a file is empty"),
-        pytest.param(
-            12, {"trainer_state.json": '{"global_step": 12}'}, 2, id="the last step has nothing to go on with"
-        ),
+        pytest.param(12, {"trainer_state.json": '{"global_step": 12}'}, 2, id="the last step has nothing to go on with"),
         pytest.param(10, {"trainer_state.json": '{"global_step": 10}'}, 10, id="ten is after two"),
     ],
 )

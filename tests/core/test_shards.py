@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
 from ditto_core.errors import BrokenPromise, InvalidInput
 from ditto_core.ledger import Ledger
 from ditto_core.records import Section

@@ -4,6 +4,9 @@ import json
 from collections.abc import Iterator, Sequence
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from ditto_core import languages
 from ditto_core.errors import RowFailed
 from ditto_core.generation.generator import Completion, Failure, Outcome, Request
@@ -11,8 +14,6 @@ from ditto_core.recipe import ModelIdentity
 from ditto_core.records import Article, Character, Claim, Place, Profile, Section
 from ditto_core.settings import SimulationSettings
 from ditto_core.simulation import dialogues, evidence, pairing, queries, responses
-from hypothesis import given
-from hypothesis import strategies as st
 
 EN = languages.load("en")
 SETTINGS = SimulationSettings(partners=1, queries_per_pair=2, profile_tokens=500)
@@ -66,7 +67,7 @@ def test_related_characters_are_never_partners(one: pairing.Candidate, other: pa
         pytest.param('[{"question": "a?", "reason": "r"}, {"question": "b?", "reason": "s"}]', id="plain"),
         pytest.param('Here:\n```json\n[{"question": "a?", "reason": "r"}, {"question": "b?", "reason": "s"},]\n```', id="fence"),
         pytest.param("[1] is not it: [“x”] no. " * 0 + '“[{"question": "a?", "reason": "r"}, {"question": "b?"}]”', id="quotes"),
-        pytest.param('[“a?”, “b?”]', id="typographic"),
+        pytest.param("[“a?”, “b?”]", id="typographic"),
     ],
 )
 def test_a_list_is_found_in_what_models_wrap_it_in(reply: str) -> None:
@@ -146,8 +147,10 @@ class Script:
             key = request.key(self.identity)
             if request.purpose == "queries":
                 self.samples.append(request.sample)
-                text = self._lists.pop(0) if self._lists else json.dumps(
-                    [{"question": f"What of {n}, do you know?", "reason": ""} for n in ("Charles", "Puff")]
+                text = (
+                    self._lists.pop(0)
+                    if self._lists
+                    else json.dumps([{"question": f"What of {n}, do you know?", "reason": ""} for n in ("Charles", "Puff")])
                 )
                 yield Completion(key, text, "stop")
             elif "Puff" in request.messages[1].content:

@@ -116,6 +116,6 @@ def test_a_folder_with_a_broken_config_is_reported_to_the_caller(folder: Path, t
     broken = shutil.copytree(folder, tmp_path / "broken")
     (broken / "model.safetensors").write_bytes(b"no weights")
     fresh = TransformersGenerator(settings(broken))
-    with pytest.raises(InvalidInput, match="cannot load the model|Error"):
+    with pytest.raises(InvalidInput, match=r"cannot load the model|Error"):
         list(fresh.generate([ask("hello")]))
     fresh.close()

@@ -52,9 +52,7 @@ def said(*statements: Statement, max_values: int = 5) -> list[str]:
         pytest.param("http://www.wikidata.org/.well-known/genid/x", 11, "", "", id="unknown"),
     ],
 )
-def test_dates_say_no_more_than_their_precision(
-    value: str, precision: int | None, calendar: str, expected: str
-) -> None:
+def test_dates_say_no_more_than_their_precision(value: str, precision: int | None, calendar: str, expected: str) -> None:
     assert date(value, precision, ENGLISH, calendar) == expected
 
 
@@ -193,8 +191,7 @@ class Fame:
             raise QueryTooHeavy("timeout")
         limit = int(query.rsplit("LIMIT ", 1)[1])
         return [
-            {"item": Term(f"{ENTITY}Q{number}"), "title": Term("A_b"), "sitelinks": Term(str(number))}
-            for number in found[:limit]
+            {"item": Term(f"{ENTITY}Q{number}"), "title": Term("A_b"), "sitelinks": Term(str(number))} for number in found[:limit]
         ]
 
 

@@ -98,9 +98,7 @@ THEIRS_JUDGED = THEIRS | {
 
 
 def test_a_test_file_comes_back_as_it_was() -> None:
-    plain = replace(
-        EXAMPLE, evidence=((), ()), aliases=(), claims=(), messages=EXAMPLE.messages[:2], kinds=("contrastive",)
-    )
+    plain = replace(EXAMPLE, evidence=((), ()), aliases=(), claims=(), messages=EXAMPLE.messages[:2], kinds=("contrastive",))
     plain = replace(plain, evidence=((),), sources=("Q1",), keys=("",))
     examples, ledger = read_test(write_test([EXAMPLE, plain]))
     assert examples == [EXAMPLE, plain]

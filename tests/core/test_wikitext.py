@@ -98,9 +98,7 @@ def test_sections_keep_their_headings_and_lose_the_skipped_ones_with_all_below()
 
 
 def test_links_are_titles_of_articles_once_in_order() -> None:
-    page = (
-        "[[london|here]] [[File:a.jpg|[[Lord_Byron]]]] [[Category:x]] [[de:Ada]] [[Ada#Life|she]] [[London]] [[#Life]]"
-    )
+    page = "[[london|here]] [[File:a.jpg|[[Lord_Byron]]]] [[Category:x]] [[de:Ada]] [[Ada#Life|she]] [[London]] [[#Life]]"
     assert prose(page, ENGLISH)[1] == ("London", "Lord Byron", "Ada")
 
 

@@ -42,7 +42,7 @@ def test_a_second_run_calls_no_model_and_leaves_every_byte(ditto: Ditto, model_s
         pytest.param(["--set", "simulation.top_p=0.7"], True, id="top-p"),
         pytest.param(["--set", "generation.revision=new"], True, id="weights"),
         pytest.param(["--set", "generation.concurrency=2"], False, id="speed-knob"),
-        pytest.param(["--set", "simulation.evidence=2"], False, id="evidence"),
+        pytest.param(["--set", "dataset.turns_per_session=3"], False, id="later-stage"),
     ],
 )
 def test_a_single_edit_recomputes_exactly_what_it_shapes(
