@@ -63,7 +63,6 @@ def _orchestrated(settings: Settings) -> Iterator[str]:
         from flows.terminal import progress_bars
         from tasks import resources
 
-        resources.use(api_key=os.environ.get("DITTO_API_KEY", ""))
         try:
             with progress_bars():
                 yield address

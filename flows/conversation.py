@@ -1,6 +1,5 @@
 """chat: a talk with one role in the terminal."""
 
-import os
 from pathlib import Path
 
 import typer
@@ -11,6 +10,7 @@ from ditto_core.generation.generator import Completion, Request, Sampling
 from ditto_core.records import Character, Message, Profile
 from ditto_core.settings import Settings
 from ditto_core.shards import ShardStore
+from flows.stage import use_environment
 from tasks import handover, recipes, resources
 
 
@@ -20,7 +20,7 @@ def converse(settings: Settings, role: str, model: str) -> None:
     Raises:
         InvalidInput: No such role or model.
     """
-    resources.use(api_key=os.environ.get("DITTO_API_KEY", ""))
+    use_environment()
     character = _find(settings, role)
     generator = resources.generator(settings, settings.generation.model_copy(update={"model": _folder(settings, model)}))
     identity = languages.load(character.language).identity(character.label, character.description)

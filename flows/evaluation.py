@@ -24,6 +24,7 @@ BEFORE, AFTER = "before", "after"
 @flow(name="evaluate", task_runner=stage.runner())
 def evaluate(settings: Settings) -> stage.StageResult:
     """Score the seed LLM and the tuned one on roles that were never trained."""
+    stage.use_environment()
     started, calls = time.monotonic(), resources.model_calls()
     made = recipes.dataset_recipe(settings)
     examples = handover.take(settings, "examples", made, "assemble")

@@ -15,6 +15,7 @@ from tasks import handover, policies, recipes, resources, simulation
 @flow(name="simulate", task_runner=stage.runner())
 def simulate(settings: Settings) -> stage.StageResult:
     """Let the seed LLM write questions for every pair of roles and answer them in the role's voice."""
+    stage.use_environment()
     started, calls = time.monotonic(), resources.model_calls()
     recipe = recipes.simulation_recipe(settings)
     store = ShardStore(Path(settings.data_root))

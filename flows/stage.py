@@ -1,5 +1,6 @@
 """What all stage flows share: how shards are run side by side, and what a stage reports."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +12,7 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from ditto_core.errors import DittoError
 from ditto_core.ledger import Ledger
 from ditto_core.shards import ShardRef, ShardStore
+from tasks import resources
 from tasks.handover import Shards
 from tasks.reporting import describe, ledger_artifact
 
@@ -49,6 +51,11 @@ class StageResult:
             "output": self.output,
             **self.extra,
         }
+
+
+def use_environment() -> None:
+    """Hand the environment's secrets to this process's engines; flows start in processes of the UI's runner too."""
+    resources.use(api_key=os.environ.get("DITTO_API_KEY", ""))
 
 
 def runner() -> TaskRunner[Any]:

@@ -3,6 +3,7 @@
 `use` says once what the environment offers; `generator` makes or returns; `release` frees what holds memory.
 """
 
+import atexit
 import threading
 from collections import Counter
 from pathlib import Path
@@ -57,6 +58,8 @@ def memo(settings: Settings) -> Memo:
         if url not in _memos:
             if not settings.memo_url:
                 Path(settings.data_root).mkdir(parents=True, exist_ok=True)
+            if not _memos:
+                atexit.register(release)  # a flow run that the UI's runner started ends without a command around it
             _memos[url] = Memo(url)
         return _memos[url]
 
@@ -78,3 +81,4 @@ def release() -> None:
         for store in _memos.values():
             store.close()
         _memos.clear()
+        atexit.unregister(release)
