@@ -37,7 +37,8 @@ def render(
     languages = sorted({row["language"] for row in examples})
     header = ["---", "pretty_name: Ditto role-play dialogues", "language:", *(f"- {code}" for code in languages)]
     header += ["task_categories:", "- text-generation", "configs:", "- config_name: default", "  data_files:"]
-    header += [line for split in rows for line in (f"  - split: {split}", f"    path: {split}.parquet")]
+    filled = [split for split, number in rows.items() if number]  # `datasets` refuses a split without rows
+    header += [line for split in filled for line in (f"  - split: {split}", f"    path: {split}.parquet")]
     return "\n".join(
         [
             *header,

@@ -93,7 +93,7 @@ def test_the_folder_loads_with_datasets(tmp_path: Path, monkeypatch: pytest.Monk
     store = ShardStore(tmp_path)
     ref = publish.publish(store, "r", [shard(store, rows_of("train", "test"))], {"examples": Ledger(2, 2)}, {})
     loaded = load_dataset(str(tmp_path / ref.folder), cache_dir=str(tmp_path / "cache"))
-    assert {name: len(rows) for name, rows in loaded.items()} == {"train": 1, "validation": 0, "test": 1}
+    assert {name: len(rows) for name, rows in loaded.items()} == {"train": 1, "test": 1}
     assert loaded["train"].column_names[0] == "messages"
     assert "| train | 1 | 1 | 2 |" in (tmp_path / ref.folder / "README.md").read_text()
 
