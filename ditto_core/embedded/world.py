@@ -76,6 +76,7 @@ PROPERTIES: Mapping[str, str] = {
     "P7047": "enemy",
 }
 """Labels of the properties that the world uses."""
+_CLASSES = {"Q5": "human", "Q15632617": "fictional human", "Q95074": "fictional character"}
 _TIMES = frozenset({"P569", "P570", "P577", "P580", "P585"})
 _STARTS = frozenset({"P26", "P39", "P69", "P108", "P463", "P551", "P1066", "P802", "P3342", "P1830"})
 _PUBLISHED = frozenset({"P800", "P1441"})
@@ -129,6 +130,7 @@ def turtle(characters: list[Entry]) -> str:
     blocks = [_PREFIXES]
     blocks += [_property(property_id, label) for property_id, label in PROPERTIES.items()]
     blocks += [f"wd:{qid} rdfs:label {_text(label)} ." for label, qid in items.items() if _is_placeholder(qid)]
+    blocks += [f"wd:{qid} rdfs:label {_text(label)} ." for qid, label in _CLASSES.items()]
     blocks += ["\n".join(_character(entry, items)) for entry in characters]
     return "\n".join(blocks) + "\n"
 
@@ -138,6 +140,7 @@ def export(characters: list[Entry]) -> str:
     pages = [_page(number, entry.title, _wikitext(entry)) for number, entry in enumerate(characters, 1)]
     redirects = [entry for entry in characters if entry.aliases][:3]
     pages += [_page(1000 + number, entry.aliases[0], f"#REDIRECT [[{entry.title}]]") for number, entry in enumerate(redirects)]
+    pages.append(_page(2000, "Template:Ditto", "A page that is no article.", namespace=10))
     return _EXPORT_HEAD + "".join(pages) + "</mediawiki>\n"
 
 
@@ -247,7 +250,7 @@ def _moment(time: str) -> str:
         raise ValueError(f"{time!r} is not a time like 1867-11-07, 1867-11, 1867 or -0069")
     sign, year, month, day = match.groups()
     if sign:
-        year = f"-{int(year) - 1:04d}"
+        year = f"-{int(year) - 1:04d}" if int(year) > 1 else "0000"
     return f'"{year}-{month or "01"}-{day or "01"}T00:00:00Z"^^xsd:dateTime'
 
 
@@ -260,16 +263,26 @@ def _wikitext(entry: Entry) -> str:
     return (_SOURCES / "articles" / f"{entry.qid}.wiki").read_text("utf-8").strip()
 
 
-def _page(number: int, title: str, text: str) -> str:
+def _page(number: int, title: str, text: str, namespace: int = 0) -> str:
     return (
-        f"  <page>\n    <title>{escape(title)}</title>\n    <ns>0</ns>\n    <id>{number}</id>\n"
+        f"  <page>\n    <title>{escape(title)}</title>\n    <ns>{namespace}</ns>\n    <id>{number}</id>\n"
         + (f'    <redirect title="{escape(text[12:-2])}" />\n' if text.startswith("#REDIRECT") else "")
         + f"    <revision>\n      <id>{100_000 + number}</id>\n      <timestamp>{_STAMP}</timestamp>\n"
         f"      <contributor><username>Ditto</username><id>1</id></contributor>\n"
         f"      <model>wikitext</model>\n      <format>text/x-wiki</format>\n"
         f'      <text bytes="{len(text.encode())}" xml:space="preserve">{escape(text)}</text>\n'
+        f"      <sha1>{_sha1(text)}</sha1>\n"
         f"    </revision>\n  </page>\n"
     )
+
+
+def _sha1(text: str) -> str:
+    """As MediaWiki writes it: in base 36, 31 digits."""
+    number, digits = int(hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest(), 16), ""
+    while number:
+        number, digit = divmod(number, 36)
+        digits = "0123456789abcdefghijklmnopqrstuvwxyz"[digit] + digits
+    return digits.zfill(31)
 
 
 _EXPORT_HEAD = """\
