@@ -55,7 +55,8 @@ def _settings(
 @contextmanager
 def _orchestrated(settings: Settings) -> Iterator[str]:
     """A Prefect API, the environment's secrets handed over, progress bars, and everything closed at the end."""
-    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "WARNING")
+    # Errors are printed once, in words, by `main`; their tracebacks stay in the run's log.
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     from flows.server import prefect_server
 
