@@ -133,6 +133,8 @@ class DatasetSettings(_Section):
     """Share of roles, by hash; they never train."""
     turns_per_session: int = Field(5, ge=1)
     """Turns of one conversation at most (paper: 36,164 / 7,086)."""
+    contrastive_share: float = Field(0.5, ge=0, le=1)
+    """Contrastive turns among a training role's turns at most (paper: about half)."""
     min_turns: int = Field(1, ge=1)
     """Sessions with fewer are filtered as "too_few_turns"."""
     test_questions: int = Field(5, ge=1)
@@ -237,9 +239,9 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
             "temperature": 0.6,
             "repetition_penalty": 1.0,
         },
-        "dataset": {"validation_share": 0.1, "test_share": 0.2},
+        "dataset": {"validation_share": 0.1, "test_share": 0.2, "contrastive_share": 0.2},
         "training": {
-            "max_steps": 120,
+            "max_steps": 40,
             "global_batch": 16,
             "device_batch": 16,
             "learning_rate": 1e-3,

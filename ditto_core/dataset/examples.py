@@ -45,6 +45,8 @@ def assemble(
         split = split_of(qid, validation_share=settings.validation_share, test_share=settings.test_share)
         kept = list(_kept(dialogue, split, language, ledger))
         mixed = _mixed(qid, kept)
+        if split != "test":
+            mixed = _balanced(mixed, settings.contrastive_share, ledger)
         for turns in _sessions(mixed, split, settings):
             if len(turns) < settings.min_turns:
                 for turn in turns:
@@ -109,6 +111,21 @@ def _sessions(turns: Sequence[Turn], split: Split, settings: DatasetSettings) ->
         return
     for start in range(0, len(turns), settings.turns_per_session):
         yield turns[start : start + settings.turns_per_session]
+
+
+def _balanced(turns: Sequence[Turn], share: float, ledger: Ledger) -> list[Turn]:
+    """The turns in their order, without the contrastive ones that come after their share is full."""
+    own = sum(turn.query.kind == "role_specific" for turn in turns)
+    room = len(turns) if share == 1 else int(own * share / (1 - share))
+    kept: list[Turn] = []
+    for turn in turns:
+        if turn.query.kind == "contrastive":
+            room -= 1
+            if room < 0:
+                ledger.filter(turn.query.role, "beyond_contrastive_share", turn.query.question)
+                continue
+        kept.append(turn)
+    return kept
 
 
 def _mixed(qid: str, turns: Sequence[Turn]) -> list[Turn]:
