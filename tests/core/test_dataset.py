@@ -123,3 +123,11 @@ def test_the_manifest_is_the_last_word(tmp_path: Path) -> None:
     ref = publish.publish(store, "r", [shard(store, rows_of("train"))], {}, {})
     manifest = json.loads((tmp_path / ref.folder / "manifest.json").read_text())
     assert set(manifest["files"]) == {"train.parquet", "validation.parquet", "test.parquet"}
+
+
+def test_contrastive_turns_stop_at_their_share_and_the_rest_is_counted() -> None:
+    many = [turn("contrastive", f"{n}?", FOREIGN) for n in range(9)] + [turn("role_specific", "own?", OWN)]
+    rows, ledger = examples.assemble([dialogue(role_of("train"), *many)], OTHERS, EN, SETTINGS)
+    ledger.check()
+    assert sorted(kind for row in rows for kind in row.kinds) == ["contrastive", "role_specific"]
+    assert ledger.filtered == {"beyond_contrastive_share": 8}
