@@ -13,7 +13,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from random import Random
 
-from ditto_core.dataset.filters import rejection
+from ditto_core.dataset.filters import normalised, rejection
 from ditto_core.dataset.splits import split_of
 from ditto_core.languages import Language
 from ditto_core.ledger import Ledger
@@ -61,30 +61,33 @@ def assemble(
 
 
 def candidates(qid: str, rings: "Rings") -> tuple[str, ...]:
-    """The role's label and three others of its class, in an order of their own."""
+    """The role's label and three others, in an order of their own.
+
+    The others are of the role's class; where that has too few, the whole language lends some, since a choice among fewer than
+    four would be easier than the others' and flatter the score.
+    """
     label, kind = rings.labels[qid]
-    ring = rings.by_kind[kind]
-    start = bisect_right(ring, (stable_hash(f"candidates:{qid}"), "", ""))
     chosen = [label]
-    for step in range(len(ring)):
-        _, other, other_label = ring[(start + step) % len(ring)]
-        if other != qid and other_label not in chosen:
-            chosen.append(other_label)
-        if len(chosen) == CANDIDATES:
-            break
+    for ring in (rings.by_kind[kind], rings.all):
+        start = bisect_right(ring, (stable_hash(f"candidates:{qid}"), "", ""))
+        for step in range(len(ring)):
+            if len(chosen) == CANDIDATES:
+                break
+            _, other, other_label = ring[(start + step) % len(ring)]
+            if other != qid and other_label not in chosen:
+                chosen.append(other_label)
     return tuple(sorted(chosen, key=lambda name: stable_hash(f"{qid}:{name}")))
 
 
 class Rings:
-    """All characters of a language on a ring per class."""
+    """All characters of a language on one ring, and on one per class."""
 
     def __init__(self, others: Sequence[Other]) -> None:
         self.labels = {qid: (label, kind) for qid, label, kind in others}
+        self.all = sorted((stable_hash(f"ring:{qid}"), qid, label) for qid, label, _ in others)
         self.by_kind: dict[str, list[tuple[int, str, str]]] = {}
-        for qid, label, kind in others:
-            self.by_kind.setdefault(kind, []).append((stable_hash(f"ring:{qid}"), qid, label))
-        for ring in self.by_kind.values():
-            ring.sort()
+        for place in self.all:
+            self.by_kind.setdefault(self.labels[place[1]][1], []).append(place)
 
 
 def _kept(dialogue: Dialogue, split: Split, language: Language, ledger: Ledger) -> Iterator[Turn]:
@@ -93,13 +96,14 @@ def _kept(dialogue: Dialogue, split: Split, language: Language, ledger: Ledger) 
     seen: set[str] = set()
     for turn in dialogue.turns:
         question = turn.query.question
+        plain = normalised(question)
         reason = None if split == "test" else rejection(turn, language)
-        if question.lower() in seen:
+        if plain in seen:
             reason = "duplicate_question"
         if reason is not None:
             ledger.filter(qid, reason, f"{question} -> {turn.answer}")
             continue
-        seen.add(question.lower())
+        seen.add(plain)
         yield turn
 
 

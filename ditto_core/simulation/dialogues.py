@@ -28,7 +28,12 @@ OnProgress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Simulated:
-    """What became of a shard."""
+    """What became of a shard.
+
+    Attributes:
+        dialogues: One for each role that has a turn.
+        ledger: Of turns; its note "no_turns" counts the roles that have none, so that no session vanishes unsaid.
+    """
 
     dialogues: list[Dialogue]
     ledger: Ledger
@@ -126,6 +131,7 @@ def _put(
         for number in range(settings.queries_per_pair):
             ledger.fail(f"{role} {pair} {number}", RowFailed(f"query_{answer.error.reason}", "", raw=answer.error.raw))
         return []
+    index = evidence.Index(facts(asker))
     put: list[Query] = []
     earlier: list[str] = []
     for number, (question, reason) in enumerate(answer.questions):
@@ -135,7 +141,7 @@ def _put(
             ledger.fail(f"{role} {pair} {number}", RowFailed(f"query_{error.reason}", "", raw=error.raw))
             continue
         earlier.append(question)
-        known = evidence.choose(question, facts(asker), settings.evidence)
+        known = index.choose(question, settings.evidence)
         put.append(Query(role, pair[0], kind, question, reason, known, answer.key))
     return put
 
@@ -150,11 +156,11 @@ def _ask_responses(
     on_progress: OnProgress,
 ) -> list[Dialogue]:
     """Answer all questions; those of one role stay together, so that they share its profile as a prefix."""
-    requests = {
-        (role, query): responses.request(profiles[role], query.question, language, settings, generator.count_tokens)
-        for role, put in asked.items()
-        for query in put
-    }
+    requests: dict[tuple[str, Query], Request] = {}
+    for role, put in asked.items():
+        questions = [query.question for query in put]
+        made = responses.requests(profiles[role], questions, language, settings, generator.count_tokens)
+        requests.update(zip(((role, query) for query in put), made, strict=True))
     outcomes = _collect(generator, requests.values(), on_progress)
     turns: dict[str, list[Turn]] = {role: [] for role in asked}
     for (role, query), request in requests.items():
@@ -164,6 +170,9 @@ def _ask_responses(
             ledger.ok += 1
         except RowFailed as error:
             ledger.fail(f"{role} {query.question}", RowFailed(f"response_{error.reason}", "", raw=error.raw))
+    silent = sum(not done for done in turns.values())
+    if silent:
+        ledger.notes["no_turns"] = silent
     return [Dialogue(profiles[role], tuple(done)) for role, done in turns.items() if done]
 
 

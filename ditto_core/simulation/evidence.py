@@ -14,22 +14,34 @@ from collections.abc import Sequence
 _TOKEN = re.compile(r"[぀-ヿ㐀-鿿가-힯]|[^\W_]+")
 
 
-def choose(question: str, facts: Sequence[str], count: int) -> tuple[str, ...]:
-    """The `count` facts that score highest for the question; ties in the order of the facts."""
-    import bm25s
+class Index:
+    """The facts of one profile, made ready for many questions: indexing costs far more than a look-up."""
 
-    wanted = sorted(set(_tokens(question)))
-    corpus = [_tokens(fact) for fact in facts]
-    if not wanted or not any(corpus):
-        return ()
-    index = bm25s.BM25()
-    index.index(corpus, show_progress=False)
-    known = [token for token in wanted if token in index.vocab_dict]
-    if not known:
-        return ()
-    scores = index.get_scores(known)
-    ranked = sorted(range(len(facts)), key=lambda place: (-float(scores[place]), place))
-    return tuple(facts[place] for place in ranked[:count] if scores[place] > 0)
+    def __init__(self, facts: Sequence[str]) -> None:
+        import bm25s
+
+        self._facts = tuple(facts)
+        self._index = bm25s.BM25()
+        corpus = [_tokens(fact) for fact in facts]
+        self._is_empty = not any(corpus)
+        if not self._is_empty:
+            self._index.index(corpus, show_progress=False)
+
+    def choose(self, question: str, count: int) -> tuple[str, ...]:
+        """The `count` facts that score highest for the question; ties in the order of the facts."""
+        if self._is_empty:
+            return ()
+        known = [token for token in sorted(set(_tokens(question))) if token in self._index.vocab_dict]
+        if not known:
+            return ()
+        scores = self._index.get_scores(known)
+        ranked = sorted(range(len(self._facts)), key=lambda place: (-float(scores[place]), place))
+        return tuple(self._facts[place] for place in ranked[:count] if scores[place] > 0)
+
+
+def choose(question: str, facts: Sequence[str], count: int) -> tuple[str, ...]:
+    """The same for one question alone."""
+    return Index(facts).choose(question, count)
 
 
 def _tokens(text: str) -> list[str]:

@@ -12,7 +12,7 @@ No model is called here: `request` builds the prompt and `parse` reads the reply
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
@@ -27,6 +27,7 @@ _LONGEST_QUESTION = 300
 _LONGEST_REASON = 300
 _BRACKETS = 20  # tried as the start of the list; a hostile reply has thousands
 _TRAILING_COMMA = re.compile(r",\s*([\]}])")
+_UNWRITABLE = re.compile("[\\x00\\ud800-\\udfff]")
 _STRAIGHT_QUOTES = str.maketrans({"“": '"', "”": '"', "„": '"', "＂": '"', "，": ",", "：": ":", "［": "[", "］": "]"})
 
 
@@ -64,10 +65,9 @@ def parse(completion: Completion, count: int) -> list[tuple[str, str]]:
     text = completion.text
     if completion.finish_reason == "length":
         raise RowFailed("cut", "the reply ends at the token limit", raw=text)
-    items = _first_list(text)
-    if items is None:
+    pairs = _best_list(text, count)
+    if pairs is None:
         raise RowFailed("malformed", "expected a JSON list of questions", raw=text)
-    pairs = [pair for pair in map(_pair, items) if pair is not None]
     if len(pairs) < count:
         raise RowFailed("too_few", f"expected {count} questions, found {len(pairs)}", raw=text)
     return pairs[:count]
@@ -77,15 +77,17 @@ def check(question: str, earlier: list[str], role: Profile, partner: Profile, la
     """Refuse a question that gives the game away or is not put to the character.
 
     Raises:
-        RowFailed: "duplicate", "names_the_role", "names_the_partner" or "third_person".
+        RowFailed: "empty", "duplicate", "names_the_role", "names_the_partner" or "third_person".
     """
+    if not _plain(question):
+        raise RowFailed("empty", "there is no question", raw=question)
     if _plain(question) in map(_plain, earlier):
         raise RowFailed("duplicate", "the same question twice", raw=question)
-    if role.character.label.lower() in question.lower():
+    if _names(question, role):
         raise RowFailed("names_the_role", f"the question names {role.character.label}", raw=question)
-    if partner.character.label.lower() in question.lower():
+    if _names(question, partner):
         raise RowFailed("names_the_partner", f"the question names {partner.character.label}", raw=question)
-    if not language.speaks("second_person", f" {question} "):
+    if not language.speaks("second_person", f" {_plain(question)} "):
         raise RowFailed("third_person", "the question is not put to the character", raw=question)
 
 
@@ -103,26 +105,57 @@ def _schema(count: int) -> Mapping[str, Any]:
     return {"type": "array", "items": item, "minItems": count, "maxItems": count}
 
 
-def _first_list(text: str) -> list[Any] | None:
-    """The first JSON list in a text: as it stands, else with trailing commas and typographic quotes mended."""
+def _best_list(text: str, count: int) -> list[tuple[str, str]] | None:
+    """The questions of the first JSON list that holds `count` of them, else of the one that holds most.
+
+    Brackets in the prose around a reply, such as "as in [1]", are lists too, so the first list need not be the answer.
+    """
+    best: list[tuple[str, str]] | None = None
+    for items in _lists(text):
+        pairs = [pair for pair in map(_pair, items) if pair is not None]
+        if len(pairs) >= count:
+            return pairs
+        if best is None or len(pairs) > len(best):
+            best = pairs
+    return best
+
+
+def _lists(text: str) -> Iterator[list[Any]]:
+    """JSON lists in a text: as it stands, then with trailing commas and typographic quotes mended."""
     for candidate in (text, _TRAILING_COMMA.sub(r"\1", text.translate(_STRAIGHT_QUOTES))):
         for match in islice(re.finditer(r"\[", candidate), _BRACKETS):
-            start = match.start()
             try:
-                value, _ = json.JSONDecoder().raw_decode(candidate, start)
+                value, _ = json.JSONDecoder().raw_decode(candidate, match.start())
             except (ValueError, RecursionError):
-                value = None
+                continue
             if isinstance(value, list) and value:
-                return value
-    return None
+                yield value
 
 
 def _pair(item: Any) -> tuple[str, str] | None:
-    if isinstance(item, str) and item.strip():
-        return item.strip(), ""
-    if isinstance(item, dict) and isinstance(item.get("question"), str) and item["question"].strip():
-        return item["question"].strip(), str(item.get("reason", "")).strip()
+    if isinstance(item, str):
+        return _text(item), ""
+    if isinstance(item, dict) and isinstance(item.get("question"), str):
+        reason = item.get("reason")
+        return _text(item["question"]), _text(reason) if isinstance(reason, str) else ""
     return None
+
+
+def _text(value: str) -> str:
+    """A string of a reply without what JSON escapes can hold but no file can: NUL and halves of surrogate pairs."""
+    return _UNWRITABLE.sub(" ", value).strip()
+
+
+def _names(question: str, character: Profile) -> bool:
+    """Whether a question holds the character's label as whole words; "every" does not name Eve."""
+    label = character.character.label.lower()
+    before, after = (r"(?<!\w)" if _is_spaced(label[:1]) else "", r"(?!\w)" if _is_spaced(label[-1:]) else "")
+    return bool(label) and re.search(before + re.escape(label) + after, question.lower()) is not None
+
+
+def _is_spaced(character: str) -> bool:
+    """Whether a character belongs to a script that puts spaces between words; Chinese and Japanese do not."""
+    return character.isalnum() and not re.match(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]", character)
 
 
 def _plain(question: str) -> str:

@@ -8,7 +8,8 @@ Example: "Pierre and I had married in 1895; he shared the prize with me."
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import cache
 
 from ditto_core.errors import RowFailed
 from ditto_core.generation.generator import Completion, Request, Sampling
@@ -22,6 +23,33 @@ _REPEATS = 4
 _SHORTEST_REPEAT = 12
 
 
+def requests(
+    role: Profile,
+    questions: Sequence[str],
+    language: Language,
+    settings: SimulationSettings,
+    count_tokens: Callable[[str], int],
+) -> list[Request]:
+    """The requests for the answers of one role, in the order of its questions.
+
+    A profile within `settings.profile_tokens` is shown whole; of a longer one, the passages that each question retrieves
+    come before the rest of the article. What the questions share is rendered, counted and indexed once: with a long article
+    it costs more than all the rest.
+    """
+    whole = verbalise(role, language, sys.maxsize, len)  # nothing is cut, so nothing needs to be counted in tokens
+    if count_tokens(whole) <= settings.profile_tokens:
+        return [_request(role, whole, question, language, settings) for question in questions]
+    index = evidence.Index(facts(role))
+    claims = {claim.text() for claim in role.character.claims}
+    counted = cache(count_tokens)
+    made: list[Request] = []
+    for question in questions:
+        passages = [text for text in index.choose(question, settings.evidence) if text not in claims]
+        shown = verbalise(role, language, settings.profile_tokens, counted, passages)
+        made.append(_request(role, shown, question, language, settings))
+    return made
+
+
 def request(
     role: Profile,
     question: str,
@@ -29,31 +57,15 @@ def request(
     settings: SimulationSettings,
     count_tokens: Callable[[str], int],
 ) -> Request:
-    """The request for one answer; of a long article the passages that the question retrieves come before the rest."""
-    character = role.character
-    whole = verbalise(role, language, sys.maxsize, count_tokens)
-    fits = count_tokens(whole) <= settings.profile_tokens
-    system = language.render(
-        "response_simulation",
-        identity=language.identity(character.label, character.description),
-        profile=whole if fits else _cut(role, question, language, settings, count_tokens),
-    )
+    """The same for one question alone."""
+    return requests(role, [question], language, settings, count_tokens)[0]
+
+
+def _request(role: Profile, shown: str, question: str, language: Language, settings: SimulationSettings) -> Request:
+    identity = language.identity(role.character.label, role.character.description)
+    system = language.render("response_simulation", identity=identity, profile=shown)
     sampling = Sampling(settings.temperature, settings.top_p, settings.repetition_penalty, settings.max_response_tokens)
     return Request((Message("system", system), Message("user", question)), sampling, purpose="responses")
-
-
-def _cut(
-    role: Profile,
-    question: str,
-    language: Language,
-    settings: SimulationSettings,
-    count_tokens: Callable[[str], int],
-) -> str:
-    """A profile that does not fit: what the question retrieves goes before the rest of the article."""
-    claims = {claim.text() for claim in role.character.claims}
-    retrieved = evidence.choose(question, facts(role), settings.evidence)
-    passages = [text for text in retrieved if text not in claims]
-    return verbalise(role, language, settings.profile_tokens, count_tokens, passages)
 
 
 def check(completion: Completion, language: Language) -> str:

@@ -1,0 +1,146 @@
+"""The published folder: what is in it, that `datasets` loads it, and that the same rows give the same bytes."""
+
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from ditto_core.dataset import publish
+from ditto_core.errors import RowFailed
+from ditto_core.ledger import Ledger
+from ditto_core.records import Example, Message, Split
+from ditto_core.shards import ShardKey, ShardRef, ShardStore
+
+MESSAGES = (Message("system", "You are Ada."), Message("user", "Did you?"), Message("assistant", "I did."))
+BASE = Example(
+    messages=MESSAGES,
+    split="train",
+    role="Q1",
+    language="en",
+    label="Ada",
+    description="",
+    kind="Q5",
+    kinds=("role_specific",),
+    sources=("Q1",),
+    evidence=(("friend: Charles",),),
+    candidates=("Ada", "Bob", "Cid", "Dot"),
+    keys=("k",),
+    summary="",
+    claims=(),
+    aliases=(),
+    title="Ada [writer]",
+    revision="7",
+    url="https://en.example.org/wiki/Ada_(writer)",
+    licence="CC BY-SA 4.0",
+)
+
+
+def row(role: str, split: Split = "train", language: str = "en") -> Example:
+    return replace(BASE, role=role, split=split, language=language)
+
+
+def shard(store: ShardStore, name: str, *rows: Example) -> ShardRef:
+    return store.write(ShardKey("examples", "r" * 12, name, "i" * 12), Example, rows, Ledger(len(rows), len(rows)))
+
+
+def lost() -> Ledger:
+    ledger = Ledger(inputs=5, ok=3)
+    ledger.fail("Q2 Who?", RowFailed("response_cut", "too long", raw="I was"))
+    ledger.filter("Q3", "refused_own_question", "Who? -> I don't know.")
+    return ledger
+
+
+def make(root: Path, *rows: Example) -> Path:
+    store = ShardStore(root)
+    parts = [shard(store, f"en-{number:04d}", *rows[number::2]) for number in range(2)]
+    settings = {"knowledge": {"contact": "ada@example.org", "languages": ["en"]}, "shards": 2}
+    return root / publish.publish(store, "r", parts, {"dialogues": lost(), "examples": Ledger()}, settings).folder
+
+
+ROWS = (row("Q1"), row("Q2", "test"), row("Q3"), row("Q4", language="zh"))
+
+
+def loaded(folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, list[dict[str, object]]]:
+    monkeypatch.setenv("HF_HOME", str(cache / "hf"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    from datasets import load_dataset
+
+    return {name: list(split) for name, split in load_dataset(str(folder), cache_dir=str(cache / "cache")).items()}
+
+
+def test_datasets_loads_the_splits_and_not_the_rejected_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    splits = loaded(make(tmp_path, *ROWS), tmp_path, monkeypatch)
+    assert {name: len(rows) for name, rows in splits.items()} == {"train": 3, "test": 1}
+    first = splits["test"][0]
+    assert next(iter(first)) == "messages"
+    assert first["messages"] == [{"role": message.role, "content": message.content} for message in MESSAGES]
+
+
+@pytest.mark.parametrize("split", publish.SPLITS)
+def test_a_split_without_rows_is_a_file_with_the_schema(tmp_path: Path, split: str) -> None:
+    table = pq.read_table(make(tmp_path, row("Q1")) / f"{split}.parquet")
+    assert table.num_rows == (split == "train")
+    assert table.column_names[0] == "messages"
+
+
+def test_every_lost_row_is_kept_with_its_stage_reason_and_text(tmp_path: Path) -> None:
+    folder = make(tmp_path, *ROWS)
+    assert pq.read_table(folder / publish.REJECTED).to_pylist() == [
+        {"stage": "dialogues", "outcome": "failed", "row": "Q2 Who?", "reason": "response_cut", "raw": "I was"},
+        {
+            "stage": "dialogues",
+            "outcome": "filtered",
+            "row": "Q3",
+            "reason": "refused_own_question",
+            "raw": "Who? -> I don't know.",
+        },
+    ]
+    assert json.loads((folder / "manifest.json").read_text())["rejected"]["rows"] == 2
+
+
+def test_the_same_rows_give_the_same_bytes(tmp_path: Path) -> None:
+    one, other = make(tmp_path / "a", *ROWS), make(tmp_path / "b", *ROWS)
+    digests = [{file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in folder.iterdir()} for folder in (one, other)]
+    assert digests[0] == digests[1]
+    assert one.name == other.name
+
+
+@pytest.mark.parametrize("name", ["test.parquet", publish.REJECTED])
+def test_a_file_that_is_gone_is_made_again(tmp_path: Path, name: str) -> None:
+    file = make(tmp_path, *ROWS) / name
+    content = file.read_bytes()
+    file.unlink()
+    assert make(tmp_path, *ROWS) == file.parent
+    assert file.read_bytes() == content
+
+
+def test_nothing_but_the_folder_is_left(tmp_path: Path) -> None:
+    folder = make(tmp_path, *ROWS)
+    assert list((tmp_path / "datasets").iterdir()) == [folder]
+    assert sorted(file.name for file in folder.iterdir()) == [
+        "README.md",
+        "manifest.json",
+        "rejected.parquet",
+        "test.parquet",
+        "train.parquet",
+        "validation.parquet",
+    ]
+
+
+def test_the_card_counts_attributes_and_names_nobody_s_mail(tmp_path: Path) -> None:
+    card = (make(tmp_path, *ROWS) / "README.md").read_text()
+    assert "\nlicense: cc-by-sa-4.0\nlanguage:\n- en\n- zh\n" in card
+    assert "\nsize_categories:\n- n<1K\n" in card
+    assert "| train | 3 | 3 | 3 | 3 | 0 |" in card
+    assert "| en | 3 | 3 | 3 | 3 | 0 | 8.0 | 6.0 |" in card
+    assert "| dialogues | 5 | 3 | response_cut 1 | refused_own_question 1 |" in card
+    assert r"- [Ada \[writer\]](<https://en.example.org/wiki/Ada_(writer)>), revision 7, CC BY-SA 4.0" in card
+    assert "ada@example.org" not in card
+
+
+def test_articles_under_several_licences_are_not_called_by_one(tmp_path: Path) -> None:
+    card = (make(tmp_path, row("Q1"), replace(row("Q2"), licence="CC0 1.0")) / "README.md").read_text()
+    assert "\nlicense: other\n" in card
