@@ -16,6 +16,7 @@ import gc
 import json
 import logging
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from typing import Any
@@ -137,7 +138,8 @@ class VllmGenerator(LocalGenerator):
                     structured_outputs_config=StructuredOutputsConfig(backend="xgrammar", disable_any_whitespace=True),
                     disable_log_stats=True,
                 )
-                return LLMEngine.from_engine_args(arguments, usage_context=UsageContext.LLM_CLASS)
+                with _unscanned("llvmlite.binding.ffi"):
+                    return LLMEngine.from_engine_args(arguments, usage_context=UsageContext.LLM_CLASS)
         except Exception as error:  # vLLM has no common base for what a load can meet
             raise InvalidInput(
                 f"vLLM cannot load the model in {str(self._folder)!r} with a context of {self._limit} tokens: {error} "
@@ -165,6 +167,21 @@ class VllmGenerator(LocalGenerator):
         self._running.clear()
         self._add(fresh, again)
         return fresh
+
+
+@contextlib.contextmanager
+def _unscanned(name: str) -> Iterator[None]:
+    """Take a module out of `sys.modules` for a while.
+
+    vLLM 0.32 on the CPU reads `vars()` of every object in every loaded module; llvmlite's library object, loaded by numba and so
+    by bm25s, answers that with a function and ends the load ("'_lib_fn_wrapper' object has no attribute 'get'").
+    """
+    module = sys.modules.pop(name, None)
+    try:
+        yield
+    finally:
+        if module is not None:
+            sys.modules[name] = module
 
 
 def _unload(engine: Any) -> None:

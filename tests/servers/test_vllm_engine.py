@@ -1,8 +1,11 @@
 """The real vLLM, on a GPU or the CPU, with one load for all tests."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -116,3 +119,22 @@ def test_an_engine_that_dies_once_is_started_again_and_the_second_death_is_named
     deaths.append("twice")
     (outcome,) = engine.generate([ask("second death")])
     assert outcome.reason == "engine_unavailable"
+
+
+def test_it_loads_in_a_process_that_has_chosen_evidence_before(settings: GenerationSettings) -> None:
+    # bm25s loads numba and llvmlite, whose library object breaks vLLM's scan of all modules.
+    script = (
+        "import sys; sys.path[:0] = sys.argv[1:3]\n"
+        "from ditto_core.simulation.evidence import choose\n"
+        "choose('a b', ['a c', 'b d'], 1)\n"
+        "from ditto_core.generation.generator import Request, Sampling, create\n"
+        "from ditto_core.records import Message\n"
+        "from ditto_core.settings import GenerationSettings\n"
+        "engine = create(GenerationSettings(engine='vllm', model=sys.argv[3], max_model_len=256, gpu_memory_utilization=0.3))\n"
+        "outcome, = engine.generate([Request((Message('user', 'hi'),), Sampling(max_tokens=4))])\n"
+        "engine.close(); print('REPLY', type(outcome).__name__)\n"
+    )
+    root = Path(__file__).parents[2]
+    command = [sys.executable, "-c", script, str(root), str(root / "tests"), settings.model]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert "REPLY Completion" in done.stdout, done.stderr[-2000:]
