@@ -86,20 +86,27 @@ def _run(settings: Settings, choose: Callable[[], Callable[[Settings], Any]], as
     with _orchestrated(settings):
         result = choose()(settings)
     for item in result if isinstance(result, list) else [result]:
-        _print(item, as_json=False)
+        _print(item)
     if as_json:
-        table = result[-1].as_json() if isinstance(result, list) else result.as_json()
-        if isinstance(result, list):
-            table["stages"] = [item.as_json() for item in result[:-1]]
-            table["model_calls"] = sum(item.model_calls for item in result)
-            table["seconds"] = round(sum(item.seconds for item in result), 3)
-        typer.echo(json.dumps(table, ensure_ascii=False))
+        typer.echo(_json_line(result))
     else:
         typer.echo(f"To look at the runs, their logs and artifacts: ditto serve --data-root {settings.data_root}")
     return result
 
 
-def _print(result: Any, *, as_json: bool) -> None:
+def _json_line(result: Any) -> str:
+    """One JSON object: a stage's, or of several stages the last one's with the others beside it and the sums of all."""
+    if not isinstance(result, list):
+        return json.dumps(result.as_json(), ensure_ascii=False)
+    sums = {
+        "stages": [item.as_json() for item in result[:-1]],
+        "model_calls": sum(item.model_calls for item in result),
+        "seconds": round(sum(item.seconds for item in result), 3),
+    }
+    return json.dumps(result[-1].as_json() | sums, ensure_ascii=False)
+
+
+def _print(result: Any) -> None:
     from tasks.reporting import describe
 
     typer.echo(
@@ -186,12 +193,7 @@ def demo(
     typer.echo(f"Report: {last.extra['report']}")
     typer.echo("Talk to one of them:  ditto chat --preset demo --role 'Ada Lovelace'")
     if as_json:
-        table = last.as_json() | {
-            "stages": [item.as_json() for item in results[:-1]],
-            "model_calls": sum(item.model_calls for item in results),
-            "seconds": round(sum(item.seconds for item in results), 3),
-        }
-        typer.echo(json.dumps(table, ensure_ascii=False))
+        typer.echo(_json_line(results))
 
 
 @app.command()
