@@ -29,7 +29,7 @@ from ditto_core.records import Claim, Message, Profile
 PROFILE_TOKENS = 256
 QUESTIONS = 3
 _FOREIGN_SHARE = 0.45
-_SECOND_FACT_SHARE = 0.55
+_SECOND_FACT_SHARE = 0.75
 _EARLY: Mapping[str, float] = {
     "answers": 0.0,
     "queries": 0.0,
