@@ -222,12 +222,31 @@ class Prediction:
         model: Name under which the model's scores are shown.
         answers: One for each prompt, in order; "" where the engine failed.
         failures: One for each prompt: why there is no answer, else "".
+        run: Number of the run, from 0; a model may play every session several times.
     """
 
     example: Example
     model: str
     answers: tuple[str, ...]
     failures: tuple[str, ...]
+    run: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Vote:
+    """One vote of a judge on one turn.
+
+    Attributes:
+        metric: "consistency", "knowledge" or "rejection".
+        prompt: What the judge was asked, as sent; "" for the judge without a model.
+        replies: Its raw replies: a second one where the first could not be read.
+        verdict: What was read; None if nothing was.
+    """
+
+    metric: str
+    prompt: str
+    replies: tuple[str, ...]
+    verdict: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,22 +255,25 @@ class Judgement:
 
     Attributes:
         judge: "lexical", or the name of the judging model.
-        consistency: 1 if the judge picked the role among the candidates, 0 if another or none.
-        knowledge: 1 to 10, for role-specific questions; None for contrastive ones too.
+        consistency: 1 if the judge picked the role among the candidates, 0 if another or none; files of others may hold
+            the share of votes.
+        knowledge: 1 to 10, for role-specific questions; our judges leave contrastive ones None.
         rejection: 1 if the judge says that the role refused, else 0.
         labels: What `rejection` should be: 1 for contrastive questions.
-        replies: Raw replies of the judge, for each turn all of its votes on all metrics.
+        votes: Of each turn, on all metrics.
+        run: Of the prediction.
     """
 
     role: str
     language: str
     model: str
     judge: str
-    consistency: tuple[int | None, ...]
+    consistency: tuple[float | None, ...]
     knowledge: tuple[float | None, ...]
-    rejection: tuple[int | None, ...]
+    rejection: tuple[float | None, ...]
     labels: tuple[int, ...]
-    replies: tuple[tuple[str, ...], ...]
+    votes: tuple[tuple[Vote, ...], ...]
+    run: int = 0
 
 
 Record = TypeVar("Record")

@@ -21,12 +21,12 @@ from statistics import fmean
 from typing import Protocol
 
 from ditto_core.errors import RowFailed
-from ditto_core.evaluation import role_identity, role_knowledge, unknown_rejection
+from ditto_core.evaluation import role_identity, role_knowledge, unknown_rejection, verdicts
 from ditto_core.evaluation.sessions import CUT, prompts
 from ditto_core.generation.generator import Completion, Generator, Outcome, Request, Sampling
 from ditto_core.languages import Language, load
 from ditto_core.ledger import Ledger
-from ditto_core.records import Example, Judgement, Message, Prediction
+from ditto_core.records import Example, Judgement, Message, Prediction, Vote
 from ditto_core.settings import EvaluationSettings
 
 LEXICAL = "lexical"
@@ -106,20 +106,18 @@ class LexicalJudge:
     ) -> "_Verdicts":
         example, answer = prediction.example, prediction.answers[turn]
         if not _was_answered(prediction, turn):
-            return _Verdicts(replies=(f"no answer: {prediction.failures[turn]}",))
-        question = prompts(example)[turn]
-        consistency, knowledge, replies = None, None, []
+            return _Verdicts()
+        question, votes = prompts(example)[turn], []
         if example.label in candidates:
             picked = role_identity.pick(question, answer, candidates, self._known, self._language)
-            consistency = int(picked.label == example.label)
-            replies.append(f"identity: {picked}")
+            votes.append(Vote("consistency", "", (str(picked),), float(picked.label == example.label)))
         if example.kinds[turn] == "role_specific":
             evidence, claims = example.evidence[turn], frozenset(example.claims)
-            knowledge = role_knowledge.recall(question, answer, evidence, claims, self._language)
-            replies.append(f"knowledge: {'nothing to compare with' if knowledge is None else knowledge}")
-        rejection = int(unknown_rejection.refuses(answer, self._language))
-        replies.append(f"rejection: {'refused' if rejection else 'answered'}")
-        return _Verdicts(consistency, knowledge, rejection, tuple(replies))
+            share = role_knowledge.recall(question, answer, evidence, claims, self._language)
+            votes.append(Vote("knowledge", "", ("nothing to compare with" if share is None else str(share),), share))
+        refused = unknown_rejection.refuses(answer, self._language)
+        votes.append(Vote("rejection", "", ("refused" if refused else "answered",), float(refused)))
+        return _counted(votes)
 
 
 class LlmJudge:
@@ -145,17 +143,14 @@ class LlmJudge:
         unread = [number for number, ballot in enumerate(ballots) if ballot.read(replies[number]) is None]
         again = [replace(ballots[number].request, sample=ballots[number].request.sample + self._votes) for number in unread]
         second = dict(zip(unread, self._ask(again), strict=True))
-        cast: dict[tuple[int, int], list[_Vote]] = defaultdict(list)
+        cast: dict[tuple[int, int], list[Vote]] = defaultdict(list)
         for number, ballot in enumerate(ballots):
             tries = [replies[number]] + ([second[number]] if number in second else [])
-            raw = tuple(f"{ballot.metric} {ballot.request.sample + 1}: {_raw(reply)}" for reply in tries)
-            cast[ballot.session, ballot.turn].append(_Vote(ballot.metric, ballot.read(tries[-1]), raw))
+            raw = tuple(_raw(reply) for reply in tries)
+            prompt = ballot.request.messages[0].content
+            cast[ballot.session, ballot.turn].append(Vote(ballot.metric, prompt, raw, ballot.read(tries[-1])))
         return [
-            _judgement(
-                prediction,
-                self.name,
-                [_counted(cast[index, turn], prediction, turn) for turn in range(len(prediction.answers))],
-            )
+            _judgement(prediction, self.name, [_counted(cast[index, turn]) for turn in range(len(prediction.answers))])
             for index, prediction in enumerate(predictions)
         ]
 
@@ -172,19 +167,19 @@ class LlmJudge:
                 if example.label in example.candidates:
                     order = role_identity.shuffled(example.candidates, question, answer, vote)
                     prompt = role_identity.render(language, question, answer, order)
-                    yield self._ballot(index, turn, "identity", vote, prompt, _picks(example.label, order))
+                    yield self._ballot(index, turn, "consistency", vote, prompt, answer, _picks(example.label, order))
                 if example.kinds[turn] == "role_specific":
                     facts = example.evidence[turn]
                     prompt = role_knowledge.render(language, example.label, example.summary, facts, question, answer)
-                    yield self._ballot(index, turn, "knowledge", vote, prompt, role_knowledge.parse)
+                    yield self._ballot(index, turn, "knowledge", vote, prompt, answer, role_knowledge.parse)
                 prompt = unknown_rejection.render(language, example.label, question, answer)
-                yield self._ballot(index, turn, "rejection", vote, prompt, unknown_rejection.parse)
+                yield self._ballot(index, turn, "rejection", vote, prompt, answer, unknown_rejection.parse)
 
     def _ballot(
-        self, index: int, turn: int, metric: str, vote: int, prompt: str, parse: Callable[[str], float | None]
+        self, index: int, turn: int, metric: str, vote: int, prompt: str, answer: str, parse: Callable[[str], float | None]
     ) -> "_Ballot":
         request = Request((Message("user", prompt),), self._sampling, sample=vote, purpose="judgement")
-        return _Ballot(index, turn, metric, request, parse)
+        return _Ballot(index, turn, metric, request, answer, parse)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,20 +190,14 @@ class _Ballot:
     turn: int
     metric: str
     request: Request
+    answer: str
     parse: Callable[[str], float | None]
 
     def read(self, reply: Outcome | None) -> float | None:
         """The verdict; a cut reply has none, because its last word is missing."""
         if not isinstance(reply, Completion) or reply.finish_reason == "length":
             return None
-        return self.parse(reply.text)
-
-
-@dataclass(frozen=True, slots=True)
-class _Vote:
-    metric: str
-    verdict: float | None
-    replies: tuple[str, ...]
+        return self.parse(verdicts.own_words(reply.text, self.answer))
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,19 +207,19 @@ class _Verdicts:
     consistency: int | None = None
     knowledge: float | None = None
     rejection: int | None = None
-    replies: tuple[str, ...] = ()
+    votes: tuple[Vote, ...] = ()
 
 
 def _account(ledger: Ledger, prediction: Prediction, judgement: Judgement, turn: int) -> None:
-    verdicts: dict[str, float | None] = {
+    expected: dict[str, float | None] = {
         "consistency": judgement.consistency[turn],
         "rejection": judgement.rejection[turn],
     }
     if judgement.labels[turn] == 0:
-        verdicts["knowledge"] = judgement.knowledge[turn]
-    raw = "\n".join(judgement.replies[turn])
-    for metric, verdict in verdicts.items():
+        expected["knowledge"] = judgement.knowledge[turn]
+    for metric, verdict in expected.items():
         row = f"{judgement.language}:{judgement.role}#{turn} {metric}"
+        raw = "\n".join(reply for vote in judgement.votes[turn] if vote.metric == metric for reply in vote.replies)
         ledger.inputs += 1
         if verdict is not None:
             ledger.ok += 1
@@ -265,18 +254,16 @@ def _raw(reply: Outcome | None) -> str:
     return reply.text if isinstance(reply, Completion) else f"({reply.reason}: {reply.detail})"
 
 
-def _counted(votes: Sequence[_Vote], prediction: Prediction, turn: int) -> _Verdicts:
-    if not votes:
-        return _Verdicts(replies=(f"no answer: {prediction.failures[turn]}",))
+def _counted(votes: Sequence[Vote]) -> _Verdicts:
     readable: dict[str, list[float]] = defaultdict(list)
     for vote in votes:
         if vote.verdict is not None:
             readable[vote.metric].append(vote.verdict)
     return _Verdicts(
-        consistency=_majority(readable["identity"]),
+        consistency=_majority(readable["consistency"]),
         knowledge=fmean(readable["knowledge"]) if readable["knowledge"] else None,
         rejection=_majority(readable["rejection"]),
-        replies=tuple(reply for vote in votes for reply in vote.replies),
+        votes=tuple(votes),
     )
 
 
@@ -297,5 +284,6 @@ def _judgement(prediction: Prediction, judge: str, turns: Sequence[_Verdicts]) -
         knowledge=tuple(turn.knowledge for turn in turns),
         rejection=tuple(turn.rejection for turn in turns),
         labels=unknown_rejection.labels(example.kinds),
-        replies=tuple(turn.replies for turn in turns),
+        votes=tuple(turn.votes for turn in turns),
+        run=prediction.run,
     )

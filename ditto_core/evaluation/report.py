@@ -336,12 +336,16 @@ def _side(name: str, prediction: Prediction | None, judgement: Judgement | None,
 def _verdicts(judgement: Judgement | None, turn: int) -> str:
     if judgement is None:
         return ""
-    picked = {1: "role recognised", 0: "role not recognised", None: "identity unscored"}[judgement.consistency[turn]]
-    refused = {1: "refused", 0: "answered", None: "rejection unscored"}[judgement.rejection[turn]]
+    picked = _told(judgement.consistency[turn], "role recognised", "role not recognised", "identity unscored")
+    refused = _told(judgement.rejection[turn], "refused", "answered", "rejection unscored")
     known = judgement.knowledge[turn]
     verdicts = [picked, refused]
     if judgement.labels[turn] == 0:
         verdicts.insert(1, "knowledge unscored" if known is None else f"knowledge {known:.1f}")
-    replies = "".join(f"<li>{escape(reply)}</li>" for reply in judgement.replies[turn])
+    replies = "".join(f"<li>{escape(f'{vote.metric}: {reply}')}</li>" for vote in judgement.votes[turn] for reply in vote.replies)
     raw = f"<details><summary>the judge's words</summary><ul>{replies}</ul></details>" if replies else ""
     return f'<div class="soft">{" · ".join(verdicts)}</div>{raw}'
+
+
+def _told(verdict: float | None, yes: str, no: str, unscored: str) -> str:
+    return unscored if verdict is None else yes if verdict > 0.5 else no

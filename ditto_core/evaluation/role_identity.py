@@ -21,6 +21,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ditto_core.evaluation import verdicts
 from ditto_core.evaluation.words import content, value_of, words
 from ditto_core.languages import Language
 from ditto_core.recipe import digest, stable_hash
@@ -56,24 +57,21 @@ def parse(reply: str, candidates: Sequence[str]) -> int | None:
         candidates: In the order in which the judge saw them.
 
     Returns:
-        Index of the candidate, `NONE`, or None for a reply without a readable verdict. The last verdict counts.
+        Index of the candidate, `NONE`, or None for a reply without a readable verdict. The last line that holds one counts.
     """
-    plain = unicodedata.normalize("NFKC", reply)
-    bracketed = re.findall(r"\[\[\s*([^\[\]\n]+?)\s*(?:\]|$|\n)", plain) or re.findall(r"\[\s*([^\[\]\n]+?)\s*\]", plain)
-    if bracketed:
-        return _choice(bracketed[-1], candidates)
-    letters = _LETTERS[: len(candidates)]
-    # "A" is also an article: it counts as a letter only where no word follows.
-    letter = rf"([{letters[1:]}]\b|A(?=\s*(?:$|[^\w\s]|\n)))"
-    label = r"(?i:answer|verdict|choice|option|character|speaker|答案|选项|选择|正解|정답|답)"
-    labelled = re.findall(rf"{label}(?i:\s+(?:is|be))?[\s:=*_\"'(\[是为은는]*{letter}", plain)
-    if labelled:
-        return letters.index(labelled[-1])
-    alone = re.findall(rf"(?m)^[ \t*_(\"'#]*([{letters}])[ \t\r*_)\"'.:,]*$|^[ \t*_(]*([{letters}])[).:]", plain)
-    bold = re.findall(rf"\*\*\s*\(?([{letters}])\)?[.:]?\s*\*\*", plain)
-    if alone or bold:
-        return letters.index(bold[-1] if not alone else alone[-1][0] or alone[-1][1])
-    return _named(plain, candidates)
+    text = verdicts.plain(reply)
+    for line in reversed(text.splitlines()):
+        bracketed = re.findall(r"\[\[\s*([^\[\]]+?)\s*(?:\]|$)|([^\s\[\]]+)\s*\]\]", line)
+        if bracketed:
+            return _choice(bracketed[-1][0] or bracketed[-1][1], candidates)
+        letter = _lettered(line, _LETTERS[: len(candidates)])
+        if letter is not None:
+            return letter
+        alone = _named(line.strip(" \t*_\"'“”()[].!。"), candidates, whole=True)
+        if alone is not None:
+            return alone
+    single = re.findall(r"\[\s*([^\[\]\n]+?)\s*\]", text)
+    return _choice(single[-1], candidates) if single else _last_named(text, candidates)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,27 +156,58 @@ def _rare_enough(sharing: int, people: int) -> float:
     return rarity if rarity >= _LEAST_RARITY else 0.0
 
 
+def _lettered(line: str, letters: str) -> int | None:
+    """A letter that is labelled an answer, or that stands alone or at the head of a line, or in bold."""
+    # "A" is also an article: it counts as a letter only where no word of the Latin script follows.
+    letter = rf"([{letters[1:]}](?![A-Za-z0-9_])|A(?=\s*(?:$|[^\w\s])|[\u3400-\u9fff\uac00-\ud7a3]))"
+    label = r"(?i:answer|verdict|choice|option|character|speaker|答案|选项|选择|选|正解|정답|답|선택)"
+    found = re.findall(rf"{label}(?i:\s+(?:is|be))?[\s:=*_\"'(\[是为은는]*{letter}", line)
+    found += re.findall(rf"(?<![A-Za-z])([{letters}])[를을]\s*(?:고|선택|택)", line)
+    if not found:
+        alone = rf"^[ \t*_(\"'#\[]*([{letters}])[ \t\r*_)\"'.:,\]]*$|^[ \t*_(]*([{letters}])[).:、]"
+        found = [first or second for first, second in re.findall(alone, line)]
+    found = found or re.findall(rf"\*\*\s*\(?([{letters}])\)?[.:]?\s*\*\*", line)
+    return letters.index(found[-1]) if found else None
+
+
 def _choice(verdict: str, candidates: Sequence[str]) -> int | None:
     """What stood in brackets: a letter, a letter and a name, or a name."""
     letters = _LETTERS[: len(candidates)]
-    letter = re.match(r"\W*([A-Za-z])(?=\W*$|\s*[).:,])", verdict)
+    letter = re.match(r"\W*([A-Za-z])(?=\W*$|\s*[).:,、])", verdict)
     if letter and letter[1].upper() in letters:
         return letters.index(letter[1].upper())
     return _named(verdict, candidates)
 
 
-def _named(plain: str, candidates: Sequence[str]) -> int | None:
+def _last_named(text: str, candidates: Sequence[str]) -> int | None:
     """The candidate in the last line that names any; two names in one line are no verdict."""
-    for line in reversed([line for line in plain.splitlines() if line.strip()]):
-        rest, found = line.casefold(), []
-        # Longest first, so that "Athena Nike" is not read as "Athena" too.
-        for index in sorted(range(len(candidates)), key=lambda index: -len(candidates[index])):
-            name = unicodedata.normalize("NFKC", candidates[index]).casefold()
-            if name and re.search(rf"(?<!\w){re.escape(name)}(?!\w)" if name.isascii() else re.escape(name), rest):
-                found.append(index)
-                rest = rest.replace(name, "\0")
-        if found:
-            return found[0] if len(found) == 1 else None
-        if re.fullmatch(r"\W*(?:none(?: of (?:them|these|the above))?|nobody|no one|都不是|以上都不是|없음)\W*", rest):
-            return NONE
+    for line in reversed(text.splitlines()):
+        named = _all_named(line, candidates)
+        if named:
+            return named[0] if len(named) == 1 else None
     return None
+
+
+def _named(line: str, candidates: Sequence[str], *, whole: bool = False) -> int | None:
+    """The one candidate that a line names, or `NONE`; `whole`: that the line consists of."""
+    if re.fullmatch(r"\W*(?:none(?: of (?:them|these|the above))?|nobody|no one|都不是|以上都不是|없음)\W*", line.casefold()):
+        return NONE
+    named = _all_named(line, candidates)
+    if len(named) != 1 or (whole and _folded(line) != _folded(candidates[named[0]])):
+        return None
+    return named[0]
+
+
+def _all_named(line: str, candidates: Sequence[str]) -> list[int]:
+    """Every candidate in a line, the longest name first, so that "Athena Nike" is not read as "Athena" too."""
+    rest, found = _folded(line), []
+    for index in sorted(range(len(candidates)), key=lambda index: -len(candidates[index])):
+        name = _folded(candidates[index])
+        if name and re.search(rf"(?<!\w){re.escape(name)}(?!\w)" if name.isascii() else re.escape(name), rest):
+            found.append(index)
+            rest = rest.replace(name, "\0")
+    return found
+
+
+def _folded(text: str) -> str:
+    return unicodedata.normalize("NFKC", text).casefold()

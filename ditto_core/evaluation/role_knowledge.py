@@ -14,9 +14,9 @@ seen.
 """
 
 import re
-import unicodedata
 from collections.abc import Collection, Sequence
 
+from ditto_core.evaluation import verdicts
 from ditto_core.evaluation.words import content, value_of, words
 from ditto_core.languages import Language
 
@@ -26,17 +26,18 @@ LOWEST, HIGHEST = 1.0, 10.0
 _NUMBER = r"(?<![\d.])(\d+(?:\.\d+)?)(?![\d])(?!\s*[-–~]\s*\d)"
 _LABEL = (
     r"(?i:scores?|rating|grade|mark|verdict|final|answer|give(?: it| this)?(?: an?)?|rate(?: it| this)?"
-    r"|评分|得分|分数|打分|점수|평점)"
+    r"|评分|得分|分数|打分|점수|평점|채점)"
 )
 _READINGS = (
-    re.compile(rf"\[\[[\s*]*{_NUMBER}(?:\s*/\s*10)?|{_NUMBER}(?:\s*/\s*10)?[\s*]*\]\]"),
+    re.compile(rf"\[\[[\s*]*{_NUMBER}(?:\s*/\s*10)?|{_NUMBER}(?:\s*/\s*10)?[分점]?[\s*]*\]\]"),
     re.compile(
-        rf"{_LABEL}(?i:\s+(?:is|of|as|at|would be))?[\s:=*_\"'(\[是为은는]*{_NUMBER}"
+        rf"{_LABEL}(?i:\s+(?:is|of|as|at|would be))?[\s:=*_\"'(\[是为은는–-]*{_NUMBER}"
         rf"|{_NUMBER}\s*(?:(?:/|(?i:out of))\s*10\b|[分점])"
     ),
-    re.compile(rf"\[\s*{_NUMBER}|\*\*\s*{_NUMBER}|{_NUMBER}\s*\]"),
-    re.compile(rf"(?m)^[ \t\"'(*_#]*{_NUMBER}[ \t\r\"')*_.!。]*$"),
+    re.compile(rf"^[ \t\"“'(*_#\[]*{_NUMBER}[ \t\r\"”')*_.!。\]]*$"),
 )
+# Inside a sentence these may be a reference or an emphasis as well, so they count only where nothing else does.
+_WEAK_READINGS = (re.compile(rf"\[\s*{_NUMBER}|\*\*\s*{_NUMBER}|{_NUMBER}\s*\]"),)
 
 
 def render(language: Language, role: str, summary: str, evidence: Sequence[str], question: str, answer: str) -> str:
@@ -46,18 +47,15 @@ def render(language: Language, role: str, summary: str, evidence: Sequence[str],
 
 
 def parse(reply: str) -> float | None:
-    """Read a score: in double brackets, else labelled or "of 10", else in single brackets or bold, else alone.
+    """Read a score: in double brackets, else labelled or "of 10", else alone, else in single brackets or bold.
 
     Returns:
-        1 to 10; None for a reply without such a number. The last one of the first kind that occurs counts.
+        1 to 10; None for a reply without such a number. The last line that holds one counts.
     """
-    plain = unicodedata.normalize("NFKC", reply)
-    for reading in _READINGS:
-        found = [next(group for group in match.groups() if group) for match in reading.finditer(plain)]
-        if found:
-            score = float(found[-1])
-            return score if LOWEST <= score <= HIGHEST else None
-    return None
+    text = verdicts.plain(reply)
+    found = verdicts.last(text, _READINGS) or verdicts.last(text, _WEAK_READINGS)
+    score = float(found) if found else None
+    return score if score is not None and LOWEST <= score <= HIGHEST else None
 
 
 def recall(question: str, answer: str, evidence: Sequence[str], claims: Collection[str], language: Language) -> float | None:

@@ -9,7 +9,7 @@ Example:
              "rejection": {...}, "contrastive_refused": {...}, "false_refusals": {...}}, "en": {...}}
 
     consistency          share of turns in which the judge picked the role
-    knowledge            1 to 10, over role-specific turns
+    knowledge            1 to 10, over role-specific turns, and over others where a judge has scored them
     rejection            share of turns where refused or not is as it should be
     contrastive_refused  share of contrastive turns that were refused
     false_refusals       share of role-specific turns that were refused
@@ -82,7 +82,8 @@ def _consistency(judgement: Judgement, turn: int) -> tuple[bool, float | None]:
 
 
 def _knowledge(judgement: Judgement, turn: int) -> tuple[bool, float | None]:
-    return judgement.labels[turn] == 0, judgement.knowledge[turn]
+    known = judgement.knowledge[turn]  # judged files of others may score contrastive turns too
+    return judgement.labels[turn] == 0 or known is not None, known
 
 
 def _rejection(judgement: Judgement, turn: int) -> tuple[bool, float | None]:

@@ -13,22 +13,28 @@ an AI I cannot answer" steps out of the role and is not the role's refusal.
 """
 
 import re
-import unicodedata
 from collections.abc import Sequence
 
+from ditto_core.evaluation import verdicts
 from ditto_core.languages import Language
 from ditto_core.records import Kind
 
 _YES = r"(?i:yes|true|refused|rejected)|1|是|拒绝|예|네|はい"
 _NO = r"(?i:no|false|answered|not refused|not rejected)|0|否|不是|未拒绝|아니요|아니오|いいえ"
 _EITHER = rf"({_NO}|{_YES})(?![\w/])"
-_LABEL = r"(?i:verdict|answer|decision|final|judge?ment|refused|结论|答案|判断|정답|답|판정)"
+_LABEL = (
+    r"(?i:verdict|answer|decision|final|judge?ment|refused|turned down|结论|答案|判断结果|判断|判定|结果|是否回绝"
+    r"|정답|답|판정|결론|판단|물리쳤는가)"
+)
 _READINGS = (
     re.compile(rf"\[\[[\s*\"']*{_EITHER}|(?<!\w){_EITHER}[\s*]*\]\]"),
-    re.compile(rf"{_LABEL}(?i:\s+is)?[?\s]*[:=：]?[\s*_\"'(\[是为은는]*(?<!\w){_EITHER}"),
+    re.compile(rf"{_LABEL}(?i:\s+is)?[?\s]*[:=]?[\s*_\"'(\[是为은는]*(?<!\w){_EITHER}"),
+    re.compile(rf"^[ \t\"“'(*_#`\[]*{_EITHER}[ \t\r\"”')*_.!。`\]]*$"),
+)
+# Inside a sentence these may be an emphasis as well, so they count only where nothing else does.
+_WEAK_READINGS = (
     re.compile(rf"\[[\s*]*{_EITHER}|\*\*\s*{_EITHER}"),
-    re.compile(rf"(?m)^[ \t\"'(*_#]*{_EITHER}[ \t\r\"')*_.!。]*$"),
-    re.compile(rf"\A[\s\"'(*_]*{_EITHER}(?=\s*[,.;:—–-])"),
+    re.compile(rf"^[\s\"'(*_]*{_EITHER}(?=\s*[,.;:—–-])"),
 )
 _IS_NO = re.compile(rf"(?:{_NO})\Z")
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])|\n")
@@ -45,17 +51,14 @@ def render(language: Language, role: str, question: str, answer: str) -> str:
 
 
 def parse(reply: str) -> int | None:
-    """Read yes or no: in double brackets, else labelled, else in single brackets or bold, else alone or leading.
+    """Read yes or no: in double brackets, else labelled, else alone, else in single brackets, bold or leading.
 
     Returns:
-        1 for refused, 0 for answered, None for neither. The last one of the first kind that occurs counts.
+        1 for refused, 0 for answered, None for neither. The last line that holds one counts.
     """
-    plain = unicodedata.normalize("NFKC", reply)
-    for reading in _READINGS:
-        found = [next(group for group in match.groups() if group) for match in reading.finditer(plain)]
-        if found:
-            return int(_IS_NO.match(found[-1]) is None)
-    return None
+    text = verdicts.plain(reply)
+    found = verdicts.last(text, _READINGS) or verdicts.last(text, _WEAK_READINGS)
+    return None if found is None else int(_IS_NO.match(found) is None)
 
 
 def refuses(answer: str, language: Language) -> bool:

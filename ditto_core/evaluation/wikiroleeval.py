@@ -19,12 +19,13 @@ cannot be used is a loss with a name and its raw text in the ledger; the other l
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, TypeVar
 
 from ditto_core.errors import RowFailed
 from ditto_core.evaluation.sessions import prompts
 from ditto_core.ledger import Ledger
-from ditto_core.records import Example, Judgement, Kind, Message, Prediction
+from ditto_core.records import Example, Judgement, Kind, Message, Prediction, Vote
 
 Row = TypeVar("Row")
 Line = Mapping[str, Any]
@@ -185,18 +186,18 @@ def _from_prediction(prediction: Prediction) -> dict[str, Any]:
     messages = [{"role": "system", "content": line["system"]}]
     for question, answer in zip(line["prompts"], prediction.answers, strict=True):
         messages += [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
-    ours = {"model": prediction.model, "failures": list(prediction.failures)}
+    ours = {"model": prediction.model, "run": prediction.run, "failures": list(prediction.failures)}
     meta = line["meta"] | {"ditto": line["meta"]["ditto"] | ours}
     return line | {"messages": messages, "meta": meta}
 
 
 def _from_judged(prediction: Prediction, judgement: Judgement) -> dict[str, Any]:
     line = _from_prediction(prediction)
-    ours = {"judge": judgement.judge, "replies": [list(replies) for replies in judgement.replies]}
+    ours = {"judge": judgement.judge, "votes": [[asdict(vote) for vote in votes] for votes in judgement.votes]}
     return line | {
-        "consist_scores": list(judgement.consistency),
-        "reject_scores": list(judgement.rejection),
-        "knowledge_scores": list(judgement.knowledge),
+        "consist_scores": [_whole(score) for score in judgement.consistency],
+        "reject_scores": [_whole(score) for score in judgement.rejection],
+        "knowledge_scores": [_whole(score) for score in judgement.knowledge],
         "meta": line["meta"] | {"ditto": line["meta"]["ditto"] | ours},
     }
 
@@ -244,6 +245,7 @@ def _to_prediction(line: Line, model: str) -> Prediction:
         model=str(ours.get("model") or model),
         answers=tuple(_even("messages", answers, questions)),
         failures=tuple(_even("failures", failures, questions)),
+        run=int(ours.get("run") or 0),
     )
 
 
@@ -254,18 +256,19 @@ def _to_judged(line: Line, model: str, judge: str) -> tuple[Prediction, Judgemen
     def numbers(field: str) -> list[float | None]:
         return [_number(item, field) for item in _even(field, _list(line, field), questions)]
 
-    replies = ours.get("replies") or [[] for _ in questions]
+    votes = ours.get("votes") or [[] for _ in questions]
     return prediction, Judgement(
         role=prediction.example.role,
         language=prediction.example.language,
         model=prediction.model,
         judge=str(ours.get("judge") or judge),
-        consistency=tuple(_verdict(score) for score in numbers("consist_scores")),
+        consistency=tuple(numbers("consist_scores")),
         # 0 stands for an unreadable score in the authors' files; the scale begins at 1.
         knowledge=tuple(score or None for score in numbers("knowledge_scores")),
-        rejection=tuple(_verdict(score) for score in numbers("reject_scores")),
+        rejection=tuple(numbers("reject_scores")),
         labels=tuple(int(kind == "contrastive") for kind in prediction.example.kinds),
-        replies=tuple(_strings(turn, "replies") for turn in _even("replies", replies, questions)),
+        votes=tuple(_votes(turn) for turn in _even("votes", votes, questions)),
+        run=prediction.run,
     )
 
 
@@ -389,6 +392,13 @@ def _number(value: Any, name: str) -> float | None:
     return value
 
 
-def _verdict(score: float | None) -> int | None:
-    """A share of votes as their majority; half is no verdict."""
-    return None if score is None or score == 0.5 else int(score > 0.5)
+def _whole(score: float | None) -> float | None:
+    """1 in place of 1.0, as the authors write it."""
+    return int(score) if score is not None and score == int(score) else score
+
+
+def _votes(votes: Any) -> tuple[Vote, ...]:
+    try:
+        return tuple(Vote(vote["metric"], vote["prompt"], tuple(vote["replies"]), vote["verdict"]) for vote in votes)
+    except (TypeError, KeyError) as error:
+        raise RowFailed("wrong_type", "expected votes with metric, prompt, replies and verdict") from error

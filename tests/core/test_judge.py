@@ -333,7 +333,8 @@ def test_llm_judge_maps_the_permuted_letter_back_and_asks_each_vote_as_its_own_d
     assert len(engine.asked) == 3 * 3 + 2 * 3
     assert {request.sample for request in engine.asked} == {0, 1, 2}
     assert {request.sampling.temperature for request in engine.asked} == {0.2}
-    assert len(judged.replies[0]) == 9
+    assert len(judged.votes[0]) == 9
+    assert {vote.prompt for vote in judged.votes[0]} <= {request.messages[0].content for request in engine.asked}
     letters = {letter(request, "Marie Curie") for request in engine.asked if metric(request) == "identity"}
     assert len(letters) > 1
 
@@ -354,7 +355,8 @@ def test_an_unreadable_vote_is_asked_once_more_under_a_shifted_number_then_left_
     asked_again = sorted(request.sample for request in engine.asked if request.sample > 2)
     assert asked_again == [3, 4]
     assert judged.knowledge[0] == (4 + 7) / 2
-    assert "knowledge 2: Hard to say." in judged.replies[0]
+    second = [vote for vote in judged.votes[0] if vote.metric == "knowledge"][1]
+    assert (second.replies, second.verdict) == (("Hard to say.", "Hard to say."), None)
 
 
 def test_votes_go_by_majority_and_a_draw_or_silence_is_no_verdict() -> None:
@@ -370,7 +372,7 @@ def test_votes_go_by_majority_and_a_draw_or_silence_is_no_verdict() -> None:
     assert judged.rejection == (1, 1)
     assert judged.consistency == (None, None)
     assert judged.knowledge == (None, None)
-    assert any("engine_unavailable" in reply for reply in judged.replies[0])
+    assert any("engine_unavailable" in reply for vote in judged.votes[0] for reply in vote.replies)
 
 
 def test_a_reply_that_was_cut_has_no_verdict() -> None:

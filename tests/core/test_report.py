@@ -7,7 +7,7 @@ from typing import Any
 
 from ditto_core.evaluation.report import Report, markdown_table, render, sample_exchanges, sessions
 from ditto_core.evaluation.scores import compare, scores
-from ditto_core.records import Example, Judgement, Message, Prediction
+from ditto_core.records import Example, Judgement, Message, Prediction, Vote
 
 EVIL = "<script>alert('x')</script> & \"quotes\""
 
@@ -41,7 +41,9 @@ def example(role: str, language: str = "en") -> Example:
 
 
 def judged(role: str, model: str, consistency: tuple[int | None, ...], language: str = "en") -> Judgement:
-    return Judgement(role, language, model, "lexical", consistency, (6.0, None), (0, 1), (0, 1), (("identity: x",), ()))
+    return Judgement(
+        role, language, model, "lexical", consistency, (6.0, None), (0, 1), (0, 1), ((Vote("consistency", "", ("x",), 1.0),), ())
+    )
 
 
 ROLES = ("Marie <b>Curie</b>", "Athena")

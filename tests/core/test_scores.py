@@ -29,7 +29,7 @@ def judged(
         knowledge=tuple(knowledge if knowledge is not None else [None if label else 5.0 for label in labels]),
         rejection=tuple(rejection if rejection is not None else labels),
         labels=tuple(labels),
-        replies=((),) * turns,
+        votes=((),) * turns,
     )
 
 

@@ -3,11 +3,13 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from random import Random
 from typing import Any
 
 import pytest
 
 from ditto_core.evaluation import wikiroleeval
+from ditto_core.evaluation.scores import scores
 from ditto_core.evaluation.wikiroleeval import (
     read_judged,
     read_lines,
@@ -18,7 +20,7 @@ from ditto_core.evaluation.wikiroleeval import (
     write_predictions,
     write_test,
 )
-from ditto_core.records import Example, Judgement, Message, Prediction
+from ditto_core.records import Example, Judgement, Message, Prediction, Vote
 
 EXAMPLE = Example(
     messages=(
@@ -57,7 +59,7 @@ JUDGEMENT = Judgement(
     knowledge=(7.5, None),
     rejection=(0, None),
     labels=(0, 1),
-    replies=(("identity 1: [[A]]", "knowledge 1: [[7]]"), ("no answer: prompt_too_long",)),
+    votes=((Vote("consistency", "Who is it?", ("[[A]]",), 1.0), Vote("knowledge", "Grade it.", ("?", "[[7]]"), 7.0)), ()),
 )
 # As the authors publish it, with none of our own fields.
 THEIRS: dict[str, Any] = {
@@ -145,10 +147,10 @@ def test_rejection_labels_are_found_in_both_spellings_and_places(name: str, plac
     assert read_test(json.dumps(line))[0][0].kinds == ("contrastive", "role_specific")
 
 
-def test_the_authors_judged_file_is_read_with_shares_of_votes_as_majorities() -> None:
+def test_the_authors_judged_file_is_read_with_shares_of_votes_as_they_stand() -> None:
     [(prediction, judgement)] = read_judged(json.dumps(THEIRS_JUDGED), "gpt-4", "gpt-4-turbo")[0]
     assert prediction.answers == ("A fellow of infinite jest.", "I know not the word.")
-    assert judgement.consistency == (1, 1)
+    assert judgement.consistency == (1, 0.67)
     assert judgement.knowledge == (8.0, None)
     assert judgement.judge == "gpt-4-turbo"
 
@@ -229,3 +231,77 @@ def test_an_empty_file_is_no_rows(reader: Callable[[str], tuple[list[Any], Any]]
     rows, ledger = reader("")
     assert rows == []
     assert ledger.inputs == 0
+
+
+def published_arithmetic(text: str) -> dict[str, tuple[float, float, float]]:
+    """The released scorer's sums, written down again from the paper's section 4: all turns, 0 and null are no score."""
+    lines = [json.loads(line) for line in text.splitlines()]
+    table = {}
+    for language in ("all", *sorted({line["meta"]["lang"] for line in lines})):
+        chosen = [line for line in lines if language in ("all", line["meta"]["lang"])]
+        consistency = [score for line in chosen for score in line["consist_scores"]]
+        knowledge = [score for line in chosen for score in line["knowledge_scores"] if score]
+        right = [
+            score == label
+            for line in chosen
+            for score, label in zip(line["reject_scores"], line["meta"]["rejection_labels"], strict=True)
+        ]
+        table[language] = tuple(round(sum(column) / len(column), 2) for column in (consistency, knowledge, right))
+    return table
+
+
+def our_table(text: str) -> dict[str, tuple[float | None, ...]]:
+    table = scores([judgement for _, judgement in read_judged(text, "m", "j")[0]], 100, 1)
+    return {
+        language: tuple(round(found[metric]["mean"] or 0, 2) for metric in ("consistency", "knowledge", "rejection"))
+        for language, found in table.items()
+    }
+
+
+def test_a_judged_file_of_the_authors_gives_their_table_in_ours() -> None:
+    random = Random(5)
+    lines = []
+    for number in range(100):
+        turns = random.randint(1, 9)
+        meta = {
+            **THEIRS["meta"],
+            "label": f"role {number}",
+            "lang": random.choice(["en", "zh"]),
+            "rejection_labels": random.choices([0, 1], k=turns),
+        }
+        lines.append({
+            "system": "s", "prompts": [f"q{turn}" for turn in range(turns)], "evidence": [None] * turns, "meta": meta,
+            "role_consist_cands": ["a", "b", "c", "d"], "messages": [CHAT[0], *CHAT[1:3] * turns],
+            "consist_scores": random.choices([0, 1, 1], k=turns), "reject_scores": random.choices([0, 1], k=turns),
+            "knowledge_scores": random.choices([0, None, *range(1, 11)], k=turns),
+        })  # fmt: skip
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    assert our_table(text) == published_arithmetic(text)
+    assert {language: tuple(row.values()) for language, row in released_scores(lines).items()} == published_arithmetic(text)
+
+
+def test_a_judged_file_of_ours_gives_our_table_in_theirs() -> None:
+    random = Random(6)
+    judged = []
+    for number in range(100):
+        turns = random.randint(1, 5)
+        labels = tuple(random.choices([0, 1], k=turns))
+        example = replace(
+            EXAMPLE,
+            role=f"Q{number}",
+            language=random.choice(["en", "zh", "ko"]),
+            messages=(EXAMPLE.messages[0], *(Message("user", f"q{turn}") for turn in range(turns))),
+            kinds=tuple("contrastive" if label else "role_specific" for label in labels),
+            sources=("",) * turns,
+            evidence=((),) * turns,
+            keys=("",) * turns,
+        )
+        judgement = Judgement(
+            example.role, example.language, "m", "j",
+            consistency=tuple(random.choices([0.0, 1.0], k=turns)),
+            knowledge=tuple(None if label else random.choice([1.0, 6.5, 23 / 3]) for label in labels),
+            rejection=tuple(random.choices([0.0, 1.0], k=turns)), labels=labels, votes=((),) * turns,
+        )  # fmt: skip
+        judged.append((Prediction(example, "m", ("a",) * turns, ("",) * turns), judgement))
+    text = write_judged(judged)
+    assert our_table(text) == published_arithmetic(text)
