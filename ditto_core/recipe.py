@@ -68,7 +68,10 @@ def model_identity(folder: Path) -> ModelIdentity:
         InvalidInput: No such folder, or no weights in it.
     """
     if not folder.is_dir():
-        raise InvalidInput(f"model folder {str(folder)!r} does not exist. Set generation.model to a folder with weights.")
+        raise InvalidInput(
+            f"model folder {str(folder)!r} does not exist. Set generation.model, or "
+            f"training.model for the LLM to tune, to a folder with weights; what only a server knows can simulate, not be tuned."
+        )
     weights = [path for path in folder.iterdir() if path.suffix in _WEIGHT_SUFFIXES]
     if not weights:
         raise InvalidInput(

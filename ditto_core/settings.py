@@ -150,6 +150,8 @@ class DatasetSettings(_Section):
 class TrainingSettings(_Section):
     """Supervised fine-tuning with the profiles taken away (paper section 3.4, appendix C)."""
 
+    model: str = ""
+    """Folder of the seed LLM to tune; "" is generation.model, which then learns from itself (self-alignment)."""
     max_steps: int = Field(300, ge=1)
     """Optimizer steps (appendix C)."""
     global_batch: int = Field(128, ge=1)

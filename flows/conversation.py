@@ -22,7 +22,7 @@ def converse(settings: Settings, role: str, model: str) -> None:
     """
     use_environment()
     character = _find(settings, role)
-    generator = resources.generator(settings, settings.generation.model_copy(update={"model": _folder(settings, model)}))
+    generator = resources.generator(settings, resources.seed_llm(settings).model_copy(update={"model": _folder(settings, model)}))
     identity = languages.load(character.language).identity(character.label, character.description)
     messages = [Message("system", identity)]
     sampling = Sampling(settings.evaluation.temperature, max_tokens=settings.evaluation.max_answer_tokens)
@@ -51,7 +51,7 @@ def _find(settings: Settings, role: str) -> Character:
 
 def _folder(settings: Settings, model: str) -> str:
     if model == "before":
-        return settings.generation.model
+        return resources.seed_llm(settings).model
     if model != "after":
         raise InvalidInput(f"--model {model!r}: expected before or after")
-    return str(handover.take_value(settings, "model", recipes.dataset_recipe(settings), "train")["folder"])
+    return str(handover.take_value(settings, "model", recipes.training_recipe(settings), "train")["folder"])

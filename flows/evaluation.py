@@ -29,11 +29,9 @@ def evaluate(settings: Settings) -> stage.StageResult:
     made = recipes.dataset_recipe(settings)
     examples = handover.take(settings, "examples", made, "assemble")
     profiles = handover.take(settings, "profiles", recipes.knowledge_recipe(settings), "collect")
-    tuned = handover.take_value(settings, "model", made, "train")
-    models = {
-        BEFORE: settings.generation,
-        AFTER: settings.generation.model_copy(update={"model": str(tuned["folder"])}),
-    }
+    tuned = handover.take_value(settings, "model", recipes.training_recipe(settings), "train")
+    seed = resources.seed_llm(settings)
+    models = {BEFORE: seed, AFTER: seed.model_copy(update={"model": str(tuned["folder"])})}
     store = ShardStore(Path(settings.data_root))
     predicted = {name: _predict(settings, name, model, examples) for name, model in models.items()}
     judged = {name: _judge(settings, name, model, predicted[name], profiles) for name, model in models.items()}
@@ -104,7 +102,8 @@ def _report(
     page = report.Report(
         title="Role-play before and after fine-tuning",
         run={
-            "seed LLM": settings.generation.model,
+            "supervision LLM": settings.generation.model,
+            "seed LLM": resources.seed_llm(settings).model,
             "engine": settings.generation.engine,
             "test sessions": str(len(answers[AFTER])),
             "settings": settings.model_dump_json(exclude={"data_root", "memo_url"}),

@@ -9,6 +9,7 @@ from flows.knowledge import collect
 from flows.simulation import simulate
 from flows.stage import StageResult
 from flows.training import train
+from tasks import resources
 
 STAGES = (collect, simulate, assemble, train, evaluate)
 """In the order in which they run."""
@@ -17,6 +18,7 @@ STAGES = (collect, simulate, assemble, train, evaluate)
 @flow(name="pipeline")
 def pipeline(settings: Settings) -> list[StageResult]:
     """Collect, simulate, assemble, train and evaluate; a stage that is done for these settings answers from its shards."""
+    resources.identify(resources.seed_llm(settings))  # what cannot be tuned is found out before anything is paid for
     return [stage(settings) for stage in STAGES]
 
 

@@ -20,7 +20,7 @@ def plan(settings: Settings) -> list[Row]:
         _row(settings, "collect", "profiles", collected, "asks the knowledge base in any case"),
         _row(settings, "simulate", "dialogues", simulated, _requests(settings)),
         _row(settings, "assemble", "examples", made, "no request"),
-        _row(settings, "train", "model", made, f"{settings.training.max_steps} steps"),
+        _row(settings, "train", "model", recipes.training_recipe(settings), f"{settings.training.max_steps} steps"),
         _evaluation(settings, made),
     ]
 

@@ -10,6 +10,7 @@ from prefect.artifacts import create_markdown_artifact
 from ditto_core.dataset import publish
 from ditto_core.errors import InvalidInput
 from ditto_core.ledger import Ledger
+from ditto_core.recipe import digest
 from ditto_core.settings import Settings
 from flows import stage
 from tasks import handover, recipes, resources, training
@@ -19,15 +20,14 @@ from tasks import handover, recipes, resources, training
 def train(settings: Settings) -> stage.StageResult:
     """Fine-tune the seed LLM with the profiles taken away."""
     started = time.monotonic()
-    made = recipes.dataset_recipe(settings)
-    folder = str(handover.take_value(settings, "dataset", made, "assemble")["folder"])
+    folder = str(handover.take_value(settings, "dataset", recipes.dataset_recipe(settings), "assemble")["folder"])
     dataset = publish.find(Path(settings.data_root), folder)
     if dataset is None:
         raise InvalidInput(f"the dataset {folder!r} is gone or was altered. Run `ditto assemble` again.")
-    recipe = recipes.training_recipe(settings, dataset.digest)
+    recipe = recipes.training_recipe(settings)
     resources.release()  # the engine's memory is the trainer's now
-    result = training.fine_tune.with_options(task_run_name="fine-tune")(settings, recipe, dataset)
-    handover.leave_value(settings, "model", made, {"folder": result.folder, "losses": result.losses})
+    result = training.fine_tune.with_options(task_run_name="fine-tune")(settings, digest([recipe, dataset.digest]), dataset)
+    handover.leave_value(settings, "model", recipe, {"folder": result.folder, "losses": result.losses})
     rows = dataset.rows["train"]
     create_markdown_artifact(
         f"{result.steps} steps on {rows} conversations, loss {result.losses[-1][1]:.4f}, validation loss "

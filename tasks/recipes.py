@@ -37,9 +37,10 @@ def dataset_recipe(settings: Settings) -> str:
     return stage_recipe("dataset", settings.dataset.model_dump(), simulation_recipe(settings))
 
 
-def training_recipe(settings: Settings, dataset: str) -> str:
-    """Of a tuned model; `dataset` is the digest of the rows it is trained on."""
-    return stage_recipe("training", settings.training.model_dump(), dataset, resources.identify(settings.generation))
+def training_recipe(settings: Settings) -> str:
+    """Of a tuned model; its folder is named by this and by the digest of the rows."""
+    shaping = settings.training.model_dump(exclude={"model"})
+    return stage_recipe("training", shaping, dataset_recipe(settings), resources.identify(resources.seed_llm(settings)))
 
 
 def evaluation_recipe(settings: Settings, model: ModelIdentity) -> str:

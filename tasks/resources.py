@@ -44,6 +44,16 @@ def identify(generation: GenerationSettings) -> ModelIdentity:
     return engines.identify(resolve_model(generation))
 
 
+def seed_llm(settings: Settings) -> GenerationSettings:
+    """The LLM that is tuned and examined: the one that simulates, unless `training.model` names another.
+
+    Weights behind a server cannot be tuned, nor can the server answer for the tuned ones: a local engine does.
+    """
+    generation = settings.generation
+    engine = "auto" if generation.engine == "chat-api" else generation.engine
+    return generation.model_copy(update={"engine": engine, "model": settings.training.model or generation.model})
+
+
 def resolve_model(generation: GenerationSettings) -> GenerationSettings:
     """Turn the name "embedded" into the folder of the bundled seed LLM."""
     if generation.model != "embedded":

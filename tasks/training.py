@@ -12,16 +12,16 @@ from tasks import reporting, resources
 
 
 @task(name="fine-tune", cache_policy=NO_CACHE)  # launch.fine_tune finds a finished run by its digest itself
-def fine_tune(settings: Settings, recipe: str, dataset: DatasetRef) -> launch.TrainingResult:
+def fine_tune(settings: Settings, name: str, dataset: DatasetRef) -> launch.TrainingResult:
     """Fine-tune the seed LLM on the dataset; resumes from the last checkpoint of a killed run."""
     root = Path(settings.data_root)
-    seed = resources.resolve_model(settings.generation)
+    seed = resources.resolve_model(resources.seed_llm(settings))
     folder = root / dataset.folder
     spec = launch.TrainingSpec(
         model=seed.model,
         train=str(folder / "train.parquet"),
         validation=str(folder / "validation.parquet") if dataset.rows.get("validation") else "",
-        output=str(root / "models" / recipe[:12]),
+        output=str(root / "models" / name[:12]),
         settings=settings.training,
     )
     logger = get_run_logger()

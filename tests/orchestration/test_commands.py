@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fixtures.stub_openai import StubServer
 
 Ditto = Callable[..., dict[str, Any]]
 
@@ -56,3 +57,37 @@ def test_plan_says_what_is_there_and_what_is_missing(ditto: Ditto, tmp_path: Pat
     ditto("collect", tmp_path)
     after = {row["stage"]: row["state"] for row in ditto("plan", tmp_path)["stages"]}
     assert (before["collect"], after["collect"], after["simulate"]) == ("missing", "cached", "missing")
+
+
+def test_what_cannot_be_tuned_is_found_out_before_anything_is_paid_for(
+    ditto: Ditto, model_server: StubServer, tmp_path: Path
+) -> None:
+    assert "training.model" in ditto("run", tmp_path, code=2)["error"]
+    assert model_server.total() == 0
+    assert not (tmp_path / "shards").exists()
+
+
+def test_a_model_behind_a_server_supervises_and_the_seed_llm_is_tuned_and_examined(
+    ditto: Ditto, model_server: StubServer, tmp_path: Path
+) -> None:
+    options = [word for setting in ("training.model=embedded", "training.max_steps=2") for word in ("--set", setting)]
+    first = ditto("run", tmp_path, *options)
+    asked = model_server.total()
+    second = ditto("run", tmp_path, *options)
+
+    *_, train, evaluate = first["stages"]
+    assert asked > 0
+    assert Path(train["output"], "model.safetensors").exists()
+    assert evaluate["ledger"]["ok"] > 0
+    assert "I am an AI assistant" in " ".join(evaluate["exchanges"])  # the seed answered, not the server
+    assert model_server.total() == asked
+    assert [stage["model_calls"] for stage in second["stages"]] == [0] * 5
+
+
+def test_other_training_settings_never_examine_the_model_of_the_former(ditto: Ditto, tmp_path: Path) -> None:
+    model = ["--set", "training.model=embedded"]
+    ditto("run", tmp_path, *model, "--set", "training.max_steps=1")
+
+    error = ditto("evaluate", tmp_path, *model, "--set", "training.max_steps=2", code=2)["error"]
+
+    assert "Run `ditto train`" in error
