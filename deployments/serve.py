@@ -5,6 +5,7 @@ from typing import Any
 from prefect import Flow, serve
 from prefect.deployments.runner import RunnerDeployment
 from prefect.schedules import Cron, Schedule
+from prefect.types.entrypoint import EntrypointType
 
 from ditto_core.settings import Settings
 from flows.pipeline import STAGES, nightly, pipeline
@@ -22,6 +23,12 @@ def serve_flows(settings: Settings) -> None:
 
 
 def _deployment(flow: Flow[..., Any], parameters: dict[str, Any], schedule: Schedule | None = None) -> RunnerDeployment:
-    made = flow.to_deployment(name=flow.name, parameters=parameters, tags=["ditto"], schedule=schedule)
+    made = flow.to_deployment(
+        name=flow.name,
+        parameters=parameters,
+        tags=["ditto"],
+        schedule=schedule,
+        entrypoint_type=EntrypointType.MODULE_PATH,  # a path of a file would be looked for below the working directory
+    )
     assert isinstance(made, RunnerDeployment)  # a coroutine only inside an event loop
     return made

@@ -18,8 +18,19 @@ from ditto_core.errors import InvalidInput
 WIKIMEDIA_HOSTS = ("wikidata.org", "wikipedia.org", "wikimedia.org")
 
 
+_BOUNDS = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}
+
+
+def _say_bounds(schema: dict[str, Any]) -> None:
+    """Put each field's bounds into its help, since the form of the Prefect UI shows nothing else of them."""
+    for field in schema["properties"].values():
+        bounds = ", ".join(f"{word} {field[name]:g}" for name, word in _BOUNDS.items() if name in field)
+        if bounds:
+            field["description"] = f"{field['description']} [{bounds}]"
+
+
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, json_schema_extra=_say_bounds)
 
 
 class KnowledgeSettings(_Section):

@@ -5,10 +5,11 @@ from pathlib import Path
 
 from prefect import flow
 
+from ditto_core.records import Place
 from ditto_core.settings import Settings
 from ditto_core.shards import ShardKey, ShardStore, inputs_digest
 from flows import stage
-from tasks import dataset, handover, policies, recipes
+from tasks import dataset, handover, recipes
 
 
 @flow(name="assemble", task_runner=stage.runner())
@@ -22,13 +23,12 @@ def assemble(settings: Settings) -> stage.StageResult:
     futures = {}
     for language, refs in dialogues.items():
         places = pairs[language][0]
+        known = list(store.read(places, Place))
         for number, ref in enumerate(refs):
             inputs = inputs_digest({"dialogues": ref.sha256, "pairs": places.sha256})
             key = ShardKey("examples", recipe, f"{language}-{number:04d}", inputs)
-            task = dataset.assemble_examples.with_options(
-                task_run_name=f"examples-{key.name}", result_storage=policies.results_folder(settings)
-            )
-            futures[key.name] = task.submit(key, settings, language, ref, places)
+            labels = [place.label for place in known if place.shard == number]
+            futures[key.name] = stage.submit(dataset.assemble_examples, key, settings, language, ref, places, roles=labels)
     shards = stage.gather("examples", futures)
     ledger = stage.account("examples", store, shards)
     collected = handover.take(settings, "profiles", recipes.knowledge_recipe(settings), "collect")

@@ -16,7 +16,7 @@ from ditto_core.records import Judgement, Prediction
 from ditto_core.settings import GenerationSettings, Settings
 from ditto_core.shards import ShardKey, ShardRef, ShardStore, inputs_digest, write_text
 from flows import stage
-from tasks import evaluation, handover, policies, recipes, resources
+from tasks import evaluation, handover, recipes, resources
 
 BEFORE, AFTER = "before", "after"
 
@@ -53,10 +53,7 @@ def _predict(settings: Settings, name: str, model: GenerationSettings, examples:
     for language, refs in examples.items():
         for number, ref in enumerate(refs):
             key = ShardKey("predictions", recipe, f"{name}-{language}-{number:04d}", ref.sha256)
-            task = evaluation.predict_sessions.with_options(
-                task_run_name=f"predict-{key.name}", result_storage=policies.results_folder(settings)
-            )
-            futures[f"{language}-{number:04d}"] = task.submit(key, settings, model, name, ref)
+            futures[f"{language}-{number:04d}"] = stage.submit(evaluation.predict_sessions, key, settings, model, name, ref)
     return stage.gather("predictions", futures)
 
 
@@ -74,10 +71,7 @@ def _judge(
         known = {str(number): part.sha256 for number, part in enumerate(profiles[language])}
         inputs = inputs_digest({"predictions": ref.sha256, **known})
         key = ShardKey("judgements", recipe, f"{name}-{shard}", inputs)
-        task = evaluation.judge_sessions.with_options(
-            task_run_name=f"judge-{key.name}", result_storage=policies.results_folder(settings)
-        )
-        futures[shard] = task.submit(key, settings, language, profiles[language], ref)
+        futures[shard] = stage.submit(evaluation.judge_sessions, key, settings, language, profiles[language], ref)
     return stage.gather("judgements", futures)
 
 

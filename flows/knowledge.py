@@ -11,7 +11,7 @@ from ditto_core.records import Character
 from ditto_core.settings import Settings
 from ditto_core.shards import ShardKey, ShardRef, ShardStore, inputs_digest, shard_of
 from flows import stage
-from tasks import handover, knowledge, policies, recipes
+from tasks import handover, knowledge, recipes
 
 
 @flow(name="collect", task_runner=stage.runner())
@@ -46,11 +46,9 @@ def _profiles(settings: Settings, language: str, recipe: str, characters: ShardR
     for number, rows in enumerate(members):
         name = f"{language}-{number:04d}"
         inputs = inputs_digest({"characters": digest(rows), "pages": pages[number].sha256})
-        task = knowledge.build_profiles.with_options(
-            task_run_name=f"profiles-{name}", result_storage=policies.results_folder(settings)
-        )
         key = ShardKey("profiles", recipe, name, inputs)
-        futures[name] = task.submit(key, settings, number, characters, pages[number])
+        labels = [character.label for character in rows]
+        futures[name] = stage.submit(knowledge.build_profiles, key, settings, number, characters, pages[number], roles=labels)
     return stage.gather("profiles", futures)
 
 

@@ -19,10 +19,10 @@ STAGES = (collect, simulate, assemble, train, evaluate)
 def pipeline(settings: Settings) -> list[StageResult]:
     """Collect, simulate, assemble, train and evaluate; a stage that is done for these settings answers from its shards."""
     resources.identify(resources.seed_llm(settings))  # what cannot be tuned is found out before anything is paid for
-    return [stage(settings) for stage in STAGES]
+    return [stage.with_options(flow_run_name=stage.name)(settings) for stage in STAGES]
 
 
 @flow(name="nightly")
 def nightly(settings: Settings) -> list[StageResult]:
     """Regenerate the dataset from what changed at the source since the last night."""
-    return [stage(settings) for stage in (collect, simulate, assemble)]
+    return [stage.with_options(flow_run_name=stage.name)(settings) for stage in STAGES[:3]]

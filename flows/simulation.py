@@ -9,7 +9,7 @@ from ditto_core.records import Place
 from ditto_core.settings import Settings
 from ditto_core.shards import ShardKey, ShardRef, ShardStore
 from flows import stage
-from tasks import handover, policies, recipes, resources, simulation
+from tasks import handover, recipes, resources, simulation
 
 
 @flow(name="simulate", task_runner=stage.runner())
@@ -29,10 +29,10 @@ def simulate(settings: Settings) -> stage.StageResult:
         places = list(store.read(pairs[language][0], Place))
         for number in range(settings.shards):
             key = ShardKey("dialogues", recipe, f"{language}-{number:04d}", simulation.shard_inputs(places, number))
-            task = simulation.simulate_dialogues.with_options(
-                task_run_name=f"dialogues-{key.name}", result_storage=policies.results_folder(settings)
+            labels = [place.label for place in places if place.shard == number]
+            futures[key.name] = stage.submit(
+                simulation.simulate_dialogues, key, settings, language, number, pairs[language][0], refs, roles=labels
             )
-            futures[key.name] = task.submit(key, settings, language, number, pairs[language][0], refs)
     shards = stage.gather("dialogues", futures)
     ledger = stage.account("dialogues", store, shards)
     handover.leave(settings, "pairs", recipe, pairs)

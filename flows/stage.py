@@ -1,20 +1,21 @@
 """What all stage flows share: how shards are run side by side, and what a stage reports."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from prefect import get_run_logger
+from prefect import Task, get_run_logger
 from prefect.futures import PrefectFuture
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from ditto_core.errors import DittoError
 from ditto_core.ledger import Ledger
-from ditto_core.shards import ShardRef, ShardStore
-from tasks import resources
+from ditto_core.settings import Settings
+from ditto_core.shards import ShardKey, ShardRef, ShardStore
+from tasks import policies, resources
 from tasks.handover import Shards
-from tasks.reporting import describe, ledger_artifact
+from tasks.reporting import describe, ledger_artifact, span
 
 SHARDS_AT_ONCE = 8
 """Shards in work at once in one process: enough to keep an engine's batch full across shard edges."""
@@ -61,6 +62,17 @@ def use_environment() -> None:
 def runner() -> TaskRunner[Any]:
     """Threads for shard tasks; without a bound, Prefect's runner starts all of them at once."""
     return ThreadPoolTaskRunner(max_workers=SHARDS_AT_ONCE)
+
+
+def submit(
+    task: Task[Any, Any], key: ShardKey, settings: Settings, *arguments: Any, roles: Sequence[str] = ()
+) -> PrefectFuture[Any]:
+    """Start the task of one shard; its run is named stage-language-shard, with the first and the last of its roles."""
+    held = f" ({span(roles)})" if roles else ""
+    name = f"{task.name}-{key.name}{held}".replace("{", "{{").replace("}", "}}")  # Prefect fills names in as templates
+    return task.with_options(task_run_name=name, result_storage=policies.results_folder(settings)).submit(
+        key, settings, *arguments
+    )
 
 
 def gather(stage: str, futures: Mapping[str, PrefectFuture[Any]]) -> dict[str, Any]:

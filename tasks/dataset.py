@@ -24,6 +24,7 @@ def assemble_examples(key: ShardKey, settings: Settings, language: str, dialogue
         done = store.find(key)
         if done is not None:
             return done
+        get_run_logger().info("%s: %d sessions", key.name, dialogues.rows)
         others = [(place.role, place.label, place.kind) for place in store.read(pairs, Place)]
         rows, ledger = examples.assemble(store.read(dialogues, Dialogue), others, languages.load(language), settings.dataset)
         reporting.log_ledger(key.name, ledger)

@@ -24,7 +24,7 @@ def predict_sessions(
         if done is not None:
             return done
         tests = [example for example in store.read(examples, Example) if example.split == "test"]
-        get_run_logger().info("%d test sessions for %s", len(tests), generation.model)
+        get_run_logger().info("%s: %d test sessions for %s", key.name, len(tests), generation.model)
         predictions, ledger = sessions.predict(tests, resources.generator(settings, generation), settings.evaluation, model)
         reporting.log_ledger(key.name, ledger)
         return store.write(key, Prediction, predictions, ledger)
@@ -40,6 +40,7 @@ def judge_sessions(
         done = store.find(key)
         if done is not None:
             return done
+        get_run_logger().info("%s: %d answers for the %s judge", key.name, predictions.rows, settings.evaluation.judge)
         chosen = _judge(settings, language, store, profiles)
         judgements, ledger = judge.judge_all(list(store.read(predictions, Prediction)), chosen)
         reporting.log_ledger(key.name, ledger)

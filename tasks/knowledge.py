@@ -110,6 +110,7 @@ def build_profiles(key: ShardKey, settings: Settings, number: int, characters: S
         if done is not None:
             return done
         mine = [c for c in store.read(characters, Character) if shard_of(c.qid, settings.shards) == number]
+        get_run_logger().info("%s: %d characters, %s", key.name, len(mine), reporting.span([c.label for c in mine]))
         found = {page.wanted: page.article or page.reason for page in store.read(pages, Page)}
         profiles, ledger = collection.build_profiles(mine, found)
         reporting.log_ledger(key.name, ledger)

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,7 +45,8 @@ class Meter:
         with self._lock:
             self.done = self.done + 1 if done is None else done
             now = time.monotonic()
-            due = now - self._reported >= _SECONDS_BETWEEN_REPORTS
+            finished = self._artifact is not None and self.done >= self.total
+            due = finished or now - self._reported >= _SECONDS_BETWEEN_REPORTS
             if due:
                 self._reported = now
         for listener in _listeners:
@@ -67,6 +68,11 @@ class Meter:
             self._artifact = create_progress_artifact(percent, key="progress", description=self.name)
         else:
             update_progress_artifact(self._artifact, percent)
+
+
+def span(labels: Sequence[str]) -> str:
+    """The first and the last of a shard's roles, as its log and its name show them."""
+    return f"{labels[0]} to {labels[-1]}" if labels else "none"
 
 
 def log_ledger(what: str, ledger: Ledger) -> None:

@@ -70,7 +70,12 @@ def simulate_dialogues(
         wanted = {other for place in places for other in (place.role, *place.partners, *place.askers)}
         shown = {p.character.qid: p for p in _read(store, profiles) if p.character.qid in wanted}
         get_run_logger().info(
-            "%d roles, %s to %s", len(places), places[0].label if places else "-", places[-1].label if places else "-"
+            "%s: %d roles, %s; asking %s (%s)",
+            key.name,
+            len(places),
+            reporting.span([place.label for place in places]),
+            settings.generation.model,
+            settings.generation.engine,
         )
         meter = reporting.Meter(key.name, 0)
         result = dialogues.simulate(

@@ -1,0 +1,89 @@
+"""The Prefect UI in a real browser, as the people who run Ditto every day use it."""
+
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fixtures.served import Served, wait_for
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+
+SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"
+_FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"]
+_FLAGS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+_PATIENCE_MS = 60_000
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Debian's chromium; installed here where it is missing."""
+    if shutil.which("chromium") is None:
+        subprocess.run(["apt-get", "update", "-qq"], check=True)
+        subprocess.run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", "chromium"], check=True)
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=_FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    page = browser.new_page(viewport={"width": 1280, "height": 800})
+    page.set_default_timeout(_PATIENCE_MS)
+    yield page
+    page.close()
+
+
+def field(page: Page, section: str, label: str) -> Locator:
+    """The input of one setting in a run's form."""
+    part = page.locator(f'.schema-form-property:has(> .p-label__header :text-is("{section} (Optional)"))')
+    return part.locator(f'.schema-form-property:has(> .p-label__header :text-is("{label} (Optional)")) input').first
+
+
+def test_a_run_is_started_from_the_form_watched_and_looked_into(served: Served, page: Page) -> None:
+    asked: set[str] = set()
+    page.on("request", lambda request: asked.add(request.url.split("/")[2]))
+    page.goto(f"{served.ui}/deployments/deployment/{served.api.deployment('pipeline')['id']}/run")
+    steps = field(page, "Training", "Max Steps")
+    expect(steps).to_have_value("120")
+    expect(page.get_by_text("Optimizer steps (appendix C). [at least 1]").first).to_be_visible()
+
+    steps.fill("0")
+    page.get_by_role("button", name="Submit").click()
+    refusal = page.get_by_text("Validation failed for field 'settings.training.max_steps'").first
+    expect(refusal).to_be_visible()
+    page.screenshot(path=SCREENSHOTS / "refused.png")
+
+    steps.fill("2")
+    page.get_by_role("button", name="Submit").click()
+    page.wait_for_url(re.compile(r"/deployments/deployment/[0-9a-f-]+(\?|$)"))
+    run = wait_for("the run", lambda: next(iter(_runs(served, "pipeline")), None))
+    assert run["parameters"]["settings"]["training"]["max_steps"] == 2
+
+    page.goto(f"{served.ui}/runs/flow-run/{run['id']}")
+    expect(page.get_by_text("Completed").first).to_be_visible(timeout=240_000)
+    page.get_by_text("Subflow Runs", exact=True).click()
+    page.get_by_text("simulate", exact=True).first.click()
+    page.wait_for_url(lambda address: run["id"] not in address)
+    page.get_by_text("Task Runs", exact=True).click()
+    shard = page.get_by_text(re.compile("^dialogues-en-0001")).first
+    expect(shard).to_be_visible()
+    page.screenshot(path=SCREENSHOTS / "shards.png")
+    shard.click()
+    page.wait_for_url(re.compile("/runs/task-run/"))
+    expect(page.get_by_text(re.compile("^en-0001: .* roles")).first).to_be_visible()
+    expect(page.get_by_text(re.compile(r"^en-0001: \d+ in, \d+ ok")).first).to_be_visible()
+    page.screenshot(path=SCREENSHOTS / "log.png")
+
+    page.goto(f"{served.ui}/artifacts/key/scores")
+    page.locator("a[href*='/artifacts/artifact/']").first.click()
+    expect(page.get_by_role("table").get_by_text("consistency").first).to_be_visible()
+    page.screenshot(path=SCREENSHOTS / "scores.png")
+    assert asked == {served.ui.removeprefix("http://")}, "the UI asks nobody but its server"
+
+
+def _runs(served: Served, flow: str) -> list[dict[str, dict[str, dict[str, int]]]]:
+    return served.api("/flow_runs/filter", {"flows": {"name": {"any_": [flow]}}})
