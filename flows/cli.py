@@ -184,7 +184,7 @@ def demo(
 ) -> None:
     """Run all stages on the embedded world with the embedded seed LLM: minutes on two cores."""
     settings = _settings("demo", config, assign, data_root, memo_url)
-    typer.echo("A toy world of 86 characters and a seed LLM of 1.6 million parameters: the loop is real, the size is not.\n")
+    typer.echo("A toy world of 100 characters and a seed LLM of 1.6 million parameters: the loop is real, the size is not.\n")
     results = _run(settings, _pipeline, as_json=False)
     last = results[-1]
     typer.echo("The same question before and after, to roles that were never trained:\n")
