@@ -3,11 +3,11 @@
 In:     world/characters.toml (facts, by hand) and world/articles/<Q-id>.wiki (wikitext, by hand).
 Out:    world.ttl and articles.xml beside this file; both ship. `python -m ditto_core.embedded.world` rewrites them.
 Source: Wikidata's RDF dump format, and MediaWiki's export schema 0.11. Ids of characters and properties are Wikidata's;
-        value items have ids from Q900000001 on, because only their labels matter here.
+        value items have placeholder ids from Q900000001 on, made from their labels, which alone matter here.
 
 Example of a claim in characters.toml, and its statement:
     "P26 Pierre Curie | 1895"
-    wd:Q7186 p:P26 [ ps:P26 wd:Q900000004 ; pq:P580 "1895-01-01T00:00:00Z"^^xsd:dateTime ; wikibase:rank ... ]
+    wd:Q7186 p:P26 [ ps:P26 wd:Q996098882 ; pq:P580 "1895-01-01T00:00:00Z"^^xsd:dateTime ; wikibase:rank ... ]
 """
 
 import hashlib
@@ -20,6 +20,8 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 from ditto_core.embedded import world_export, world_rdf
+from ditto_core.errors import BrokenPromise
+from ditto_core.recipe import stable_hash
 from ditto_core.shards import write_text
 
 _SOURCES = Path(__file__).parent / "world"
@@ -173,13 +175,12 @@ def _fact(line: str) -> Fact:
 
 
 def _items(characters: list[Entry]) -> dict[str, str]:
-    """Label -> id: the characters' own, and placeholders for all other values, in order of appearance."""
-    items = {entry.label: entry.qid for entry in characters}
-    for entry in characters:
-        for fact in entry.facts:
-            if not fact.is_time and fact.value not in items:
-                items[fact.value] = f"Q{_PLACEHOLDER_IDS + len(items)}"
-    return items
+    """Label -> id: the characters' own, and for all other values a placeholder that no other entry moves."""
+    values = {fact.value for entry in characters for fact in entry.facts if not fact.is_time}
+    placeholders = {value: f"Q{_PLACEHOLDER_IDS + stable_hash(value) % _PLACEHOLDER_IDS}" for value in sorted(values)}
+    if len(set(placeholders.values())) < len(values):
+        raise BrokenPromise("two values of the embedded world have the same placeholder; change _PLACEHOLDER_IDS")
+    return placeholders | {entry.label: entry.qid for entry in characters}
 
 
 def _is_placeholder(qid: str) -> bool:
