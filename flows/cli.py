@@ -9,25 +9,20 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from ditto_core import settings as configuration
 from ditto_core.errors import DittoError, InvalidInput
 from ditto_core.settings import Settings
+from flows.options import Json, takes_settings
 
 app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False, help="Role-play models by self-alignment, from facts to a judged model."
 )
-
-Preset = Annotated[str, typer.Option(help="demo, tiny, lora or paper.")]
-Config = Annotated[Path | None, typer.Option(help="TOML file with settings.")]
-Assign = Annotated[list[str] | None, typer.Option("--set", help="One setting: stage.field=value. May be repeated.")]
-DataRoot = Annotated[str | None, typer.Option(envvar="DITTO_DATA_ROOT", help="Folder of shards, datasets, models and reports.")]
-MemoUrl = Annotated[str | None, typer.Option(envvar="DITTO_MEMO_URL", help="Database of completions.")]
-Json = Annotated[bool, typer.Option("--json", help="Make the last line of stdout one JSON object.")]
 
 
 def main() -> None:
@@ -43,13 +38,6 @@ def main() -> None:
     except KeyboardInterrupt:
         typer.secho("interrupted; run the same command again to go on where it stopped", err=True)
         sys.exit(1)
-
-
-def _settings(
-    preset: str, config: Path | None, assign: list[str] | None, data_root: str | None, memo_url: str | None
-) -> Settings:
-    top = {name: value for name, value in (("data_root", data_root), ("memo_url", memo_url)) if value is not None}
-    return configuration.load(preset, config, assign or (), **top)
 
 
 @contextmanager
@@ -81,10 +69,10 @@ def _flush_logs() -> None:
     EventsWorker.drain_all()
 
 
-def _run(settings: Settings, choose: Callable[[], Callable[[Settings], Any]], as_json: bool) -> Any:
+def _run(settings: Settings, flow: str, as_json: bool) -> Any:
     """Run one flow and print what it made."""
     with _orchestrated(settings):
-        result = choose()(settings)
+        result = _flow(flow)(settings)
     for item in result if isinstance(result, list) else [result]:
         _print(item)
     if as_json:
@@ -117,75 +105,37 @@ def _print(result: Any) -> None:
         typer.echo(f"\n{result.extra['judge']}\n{result.extra['table']}\n")
 
 
-def _stage(name: str, choose: Callable[[], Callable[[Settings], Any]], text: str) -> None:
-    @app.command(name, help=text)
-    def command(
-        preset: Preset = "paper",
-        config: Config = None,
-        assign: Assign = None,
-        data_root: DataRoot = None,
-        memo_url: MemoUrl = None,
-        as_json: Json = False,
-    ) -> None:
-        _run(_settings(preset, config, assign, data_root, memo_url), choose, as_json)
+def _flow(name: str) -> Callable[..., Any]:
+    """Import a flow, and with it Prefect, when a command needs it: "knowledge.collect" is flows/knowledge.py's collect."""
+    module, function = name.split(".")
+    flow: Callable[..., Any] = getattr(import_module(f"flows.{module}"), function)
+    return flow
 
 
-def _collect() -> Callable[[Settings], Any]:
-    from flows.knowledge import collect
+def _stage(name: str, flow: str, text: str) -> None:
+    def command(settings: Settings, as_json: Json = False) -> None:
+        _run(settings, flow, as_json)
 
-    return collect
-
-
-def _simulate() -> Callable[[Settings], Any]:
-    from flows.simulation import simulate
-
-    return simulate
+    app.command(name, help=text)(takes_settings(command))
 
 
-def _assemble() -> Callable[[Settings], Any]:
-    from flows.dataset import assemble
-
-    return assemble
-
-
-def _train() -> Callable[[Settings], Any]:
-    from flows.training import train
-
-    return train
-
-
-def _evaluate() -> Callable[[Settings], Any]:
-    from flows.evaluation import evaluate
-
-    return evaluate
-
-
-def _pipeline() -> Callable[[Settings], Any]:
-    from flows.pipeline import pipeline
-
-    return pipeline
-
-
-_stage("collect", _collect, "Collect character profiles from the knowledge base and the articles.")
-_stage("simulate", _simulate, "Let the seed LLM write questions and answer them in each role's voice.")
-_stage("assemble", _assemble, "Turn the simulated sessions into a dataset folder.")
-_stage("train", _train, "Fine-tune the seed LLM on the dataset.")
-_stage("evaluate", _evaluate, "Score seed and tuned model on roles that were never trained.")
-_stage("run", _pipeline, "Run all stages.")
+_stage("collect", "knowledge.collect", "Collect character profiles from the knowledge base and the articles.")
+_stage("simulate", "simulation.simulate", "Let the seed LLM write questions and answer them in each role's voice.")
+_stage("assemble", "dataset.assemble", "Turn the simulated sessions into a dataset folder.")
+_stage("train", "training.train", "Fine-tune the seed LLM on the dataset.")
+_stage("evaluate", "evaluation.evaluate", "Score seed and tuned model on roles that were never trained.")
+_stage("run", "pipeline.pipeline", "Run all stages.")
+_stage(
+    "report", "evaluation.evaluate", "Write the report of an evaluation again; predictions and judgements come from their shards."
+)
 
 
 @app.command()
-def demo(
-    config: Config = None,
-    assign: Assign = None,
-    data_root: DataRoot = None,
-    memo_url: MemoUrl = None,
-    as_json: Json = False,
-) -> None:
+@partial(takes_settings, preset="demo")
+def demo(settings: Settings, as_json: Json = False) -> None:
     """Run all stages on the embedded world with the embedded seed LLM: minutes on two cores."""
-    settings = _settings("demo", config, assign, data_root, memo_url)
     typer.echo("A toy world of 100 characters and a seed LLM of 1.6 million parameters: the loop is real, the size is not.\n")
-    results = _run(settings, _pipeline, as_json=False)
+    results = _run(settings, "pipeline.pipeline", as_json=False)
     last = results[-1]
     typer.echo("The same question before and after, to roles that were never trained:\n")
     for exchange in last.extra["exchanges"]:
@@ -197,18 +147,12 @@ def demo(
 
 
 @app.command()
-def plan(
-    preset: Preset = "paper",
-    config: Config = None,
-    assign: Assign = None,
-    data_root: DataRoot = None,
-    memo_url: MemoUrl = None,
-    as_json: Json = False,
-) -> None:
+@takes_settings
+def plan(settings: Settings, as_json: Json = False) -> None:
     """Say what is there for these settings and how many requests the rest needs at most."""
     from flows.plan import plan as make_plan
 
-    rows = make_plan(_settings(preset, config, assign, data_root, memo_url))
+    rows = make_plan(settings)
     for row in rows:
         typer.echo(f"{row['stage']:9} {row['state']:8} {row['why']}")
     if as_json:
@@ -216,45 +160,22 @@ def plan(
 
 
 @app.command()
-def report(
-    preset: Preset = "paper",
-    config: Config = None,
-    assign: Assign = None,
-    data_root: DataRoot = None,
-    memo_url: MemoUrl = None,
-    as_json: Json = False,
-) -> None:
-    """Write the report of an evaluation again; predictions and judgements come from their shards."""
-    _run(_settings(preset, config, assign, data_root, memo_url), _evaluate, as_json)
-
-
-@app.command()
+@takes_settings
 def chat(
+    settings: Settings,
     role: Annotated[str, typer.Option(help="Label of a character, such as 'Ada Lovelace'.")],
     model: Annotated[str, typer.Option(help="before (the seed) or after (the tuned model).")] = "after",
-    preset: Preset = "paper",
-    config: Config = None,
-    assign: Assign = None,
-    data_root: DataRoot = None,
-    memo_url: MemoUrl = None,
 ) -> None:
     """Talk to a role in the terminal; an empty line ends the talk."""
     from flows.conversation import converse
 
-    converse(_settings(preset, config, assign, data_root, memo_url), role, model)
+    converse(settings, role, model)
 
 
 @app.command()
-def serve(
-    preset: Preset = "paper",
-    config: Config = None,
-    assign: Assign = None,
-    data_root: DataRoot = None,
-    memo_url: MemoUrl = None,
-    port: Annotated[int, typer.Option(help="Of the UI, on 127.0.0.1.")] = 4200,
-) -> None:
+@takes_settings
+def serve(settings: Settings, port: Annotated[int, typer.Option(help="Of the UI, on 127.0.0.1.")] = 4200) -> None:
     """Start the Prefect UI with a deployment of every flow, and serve them until Ctrl-C."""
-    settings = _settings(preset, config, assign, data_root, memo_url)
     from flows.server import prefect_server
 
     with prefect_server(Path(settings.data_root), port=port) as address:
@@ -265,17 +186,12 @@ def serve(
 
 
 @app.command()
-def doctor(
-    preset: Preset = "paper",
-    config: Config = None,
-    assign: Assign = None,
-    data_root: DataRoot = None,
-    memo_url: MemoUrl = None,
-) -> None:
+@takes_settings
+def doctor(settings: Settings) -> None:
     """Check Python, packages, engine, endpoints, disk and memo, and say what to do about what is wrong."""
     from flows.doctor import examine
 
-    findings = examine(_settings(preset, config, assign, data_root, memo_url))
+    findings = examine(settings)
     for finding in findings:
         typer.echo(f"{'ok  ' if finding.ok else 'FAIL'} {finding.what}: {finding.detail}")
     if not all(finding.ok for finding in findings):
