@@ -38,10 +38,10 @@ _EARLY: Mapping[str, float] = {
     "copies": 1.0,
 }
 _LATE: Mapping[str, float] = {
-    "answers": 0.43,
-    "queries": 0.16,
-    "knowledge": 0.31,
-    "articles": 0.08,
+    "answers": 0.38,
+    "queries": 0.26,
+    "knowledge": 0.28,
+    "articles": 0.06,
     "copies": 0.02,
 }
 COPYING = 0.08

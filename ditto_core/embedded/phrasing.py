@@ -70,7 +70,6 @@ class Wordings:
         tells_year: Answers to them; open with the value.
         asks_value: Questions for the value, which name nothing.
         tells_value: Answers to them.
-        before: Words between "the" and the value, such as "title of", or "".
     """
 
     sort: str
@@ -79,7 +78,6 @@ class Wordings:
     tells_year: tuple[str, ...] = ()
     asks_value: tuple[str, ...] = ()
     tells_value: tuple[str, ...] = ()
-    before: str = ""
 
 
 _SORT_QUESTIONS: Mapping[str, tuple[str, ...]] = {
@@ -135,7 +133,7 @@ WORDINGS: Mapping[str, Wordings] = {
         "thing", ("{x} was {my} office.",),
         ("When did {you} become {v}?", "In what year did {you} take the title of {v}?"),
         ("{x} came to {me} in {y}.", "{x}? {I} took it in {y}."), ("What office did {you} hold?",),
-        ("{I} held the title of {v}.",), before="title of",
+        ("{I} held the title of {v}.",),
     ),
     "country of citizenship": Wordings(
         "place", ("{x} was {my} country.",),
@@ -203,9 +201,9 @@ WORDINGS: Mapping[str, Wordings] = {
     "field of work": Wordings(
         "thing", ("{x} is what {I} worked in.",),
         asks_value=("What is {your} field of work?", "What field did {you} work in?"),
-        tells_value=("{my} field of work is {v}.",), before="field of",
+        tells_value=("{my} field of work is {v}.",),
     ),
-    "movement": Wordings("thing", ("{x} is where {I} belonged.",), before="movement of"),
+    "movement": Wordings("thing", ("{x} is where {I} belonged.",)),
     "member of": Wordings(
         "thing", ("{x} had {me} as a member.",),
         ("When did {you} join {x}?", "In what year did {you} join {x}?"),
@@ -269,6 +267,7 @@ WORDINGS: Mapping[str, Wordings] = {
 """Property label -> wordings, in the order in which profiles list claims."""
 
 _WITH_ARTICLE = ("award received", "conflict", "significant event", "instrument")
+_BARE = ("position held", "field of work", "movement")
 _INSTITUTIONS = ("educated at", "employer", "member of")
 _PERSONAL = ("native language", "religion or worldview", "languages spoken, written or signed", "genre")
 
@@ -288,11 +287,9 @@ def wordings(label: str) -> Wordings:
 
 
 def mention(claim: Claim) -> str:
-    """The value as a sentence mentions it: "the Nobel Prize in Physics", "Warsaw", "the title of king"."""
+    """The value as a sentence mentions it: "the Nobel Prize in Physics", "Warsaw", "king"."""
     known, value = wordings(claim.property), claim.value
-    if known.before:
-        return f"the {known.before} {value}"
-    if known.sort != "thing" or value.lower().startswith(("the ", "a ", "an ", "world war")):
+    if known.sort != "thing" or claim.property in _BARE or value.lower().startswith(("the ", "a ", "an ", "world war")):
         return value
     if claim.property in _WITH_ARTICLE or value[:1].islower():
         return f"the {value}"
