@@ -75,19 +75,11 @@ def test_a_model_behind_a_server_supervises_and_the_seed_llm_is_tuned_and_examin
     asked = model_server.total()
     second = ditto("run", tmp_path, *options)
 
-    *_, train, evaluate = first["stages"]
     assert asked > 0
-    assert Path(train["output"], "model.safetensors").exists()
-    assert evaluate["ledger"]["ok"] > 0
-    assert "I am an AI assistant" in " ".join(evaluate["exchanges"])  # the seed answered, not the server
+    assert Path(first["stages"][-1]["output"], "model.safetensors").exists()
+    assert first["ledger"]["ok"] > 0
+    assert "I am an AI assistant" in str(first["exchanges"])  # the seed answered, not the server
     assert model_server.total() == asked
-    assert [stage["model_calls"] for stage in second["stages"]] == [0] * 5
-
-
-def test_other_training_settings_never_examine_the_model_of_the_former(ditto: Ditto, tmp_path: Path) -> None:
-    model = ["--set", "training.model=embedded"]
-    ditto("run", tmp_path, *model, "--set", "training.max_steps=1")
-
-    error = ditto("evaluate", tmp_path, *model, "--set", "training.max_steps=2", code=2)["error"]
-
-    assert "Run `ditto train`" in error
+    assert second["model_calls"] == 0
+    other = ["--set", "training.model=embedded", "--set", "training.max_steps=3"]
+    assert "Run `ditto train`" in ditto("evaluate", tmp_path, *other, code=2)["error"]  # never another training's model
