@@ -96,6 +96,7 @@ class Writer:
         self._random = random
         self._language = language
         self._world = world
+        self._labels = {profile.character.label for profile in world.known}
         self._count = count_tokens
         self.inventor = Inventor(random, world.words())
 
@@ -176,7 +177,7 @@ class Writer:
         count = random.randint(2 if progress < 0.2 else 3, most)
         if progress > 0.3 and random.random() < 0.15:
             count = random.randint(10, 20)
-        profile = self.inventor.profile(count)
+        profile = self._stranger(count)
         if random.random() < 0.6:
             return profile
         claims = profile.character.claims
@@ -185,6 +186,12 @@ class Writer:
         kept = tuple(claim for claim in claims if claim is not hidden)
         prose = article(self._sentences(profile, told), profile.character.label)
         return Profile(replace(profile.character, claims=kept), prose, "")
+
+    def _stranger(self, claims: int) -> Profile:
+        """An invented life under a name that nobody in the world has."""
+        while (profile := self.inventor.profile(claims)).character.label in self._labels:
+            pass
+        return profile
 
     def verbalised(self, profile: Profile, budget: int = PROFILE_TOKENS) -> str:
         """The profile as the pipeline shows it."""
