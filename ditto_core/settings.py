@@ -150,6 +150,26 @@ class DatasetSettings(_Section):
     """Sessions with fewer are filtered as "too_few_turns"."""
     test_questions: int = Field(5, ge=1)
     """Turns per test session (paper: 498 / 100)."""
+    max_assistant_cues: int = Field(0, ge=0)
+    """Phrases of an assistant in an answer at most; more is filtered as "assistant_speak"."""
+    max_profile_cues: int = Field(0, ge=0)
+    """Phrases about the notes that the seed LLM was shown; more is filtered as "profile_talk"."""
+    min_script_share: float = Field(0.5, ge=0, le=1)
+    """Share of an answer's letters in the language's own script; less is filtered as "wrong_language"."""
+    min_function_words: float = Field(0.1, ge=0, le=1)
+    """Share of function words in an answer of 8 words or more, where spaces part words; less is "wrong_language"."""
+    refusals: Literal["cues", "judge"] = "cues"
+    """How a refusal is seen: by the language's phrases, or by asking `evaluation.judge_generation` about each turn."""
+    refusal_cues: int = Field(1, ge=1)
+    """Phrases of refusal from which an answer counts as one."""
+    near_duplicate: float = Field(0.9, gt=0, le=1)
+    """Similarity (Jaccard, by MinHash) of two turns of a role from which the later one is filtered; 1: only the same."""
+    max_self_introductions: int = Field(1, ge=0)
+    """Answers of a training session that say who speaks at most (paper section 3.3: no repeated identity)."""
+    toxicity: str = ""
+    """Your own check, "module:function", from an answer to a score of 0 to 1; "" is none."""
+    max_toxicity: float = Field(0.5, ge=0, le=1)
+    """Score above which an answer is filtered as "toxic"."""
 
     @model_validator(mode="after")
     def _shares_leave_train(self) -> "DatasetSettings":
@@ -185,10 +205,19 @@ class TrainingSettings(_Section):
     """Recompute activations to save memory."""
     lora_rank: int = Field(0, ge=0)
     """0 trains all weights (paper); above 0 trains an adapter of that rank and merges it."""
+    mix_in: str = ""
+    """Parquet file with a column `messages`, such as `ditto import` writes, to mix into the role-play rows; "" is none."""
+    mix_share: float = Field(0.0, ge=0, lt=1)
+    """Share of the conversations that come from `mix_in`; they are drawn by `seed`."""
+    keep: Literal["last", "best"] = "last"
+    """last: the weights of the last step (paper). best: of the checkpoint with the lowest loss on held-out roles."""
+    accelerate: str = ""
+    """A configuration of accelerate: the path of a .yaml file, or one that TRL ships (multi_gpu, fsdp2, zero3 ...); "" takes
+    all GPUs, several with FSDP."""
     seed: int = 42
     """Of data order."""
     save_steps: int = Field(50, ge=1)
-    """Steps between checkpoints."""
+    """Steps between checkpoints; with keep=best also between evaluations."""
     audit_rows: int = Field(64, ge=1)
     """Rows whose trained spans are decoded and compared before the first step."""
 

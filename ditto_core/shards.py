@@ -2,7 +2,10 @@
 
 A shard's file is a pure function of its recipe and inputs. It is written to a temporary name, fsynced and renamed; its
 manifest is written last, with row count, recipe, inputs and sha256, and is checked on every read. A file without a
-manifest, or one that doesn't match, is missing: it is recomputed, never trusted.
+manifest, or one that doesn't match, is missing: it is recomputed, never trusted. What the shard lost lies beside it, in a file
+of the same name that ends in `.lost.parquet`.
+
+Rows go through in groups, on the way in and out, so a shard may be larger than the memory.
 
 This module is the only opener of data files.
 """
@@ -14,6 +17,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -22,11 +26,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ditto_core.errors import BrokenPromise, InvalidInput
-from ditto_core.ledger import Ledger
+from ditto_core.ledger import Ledger, Loss, Outcome
 from ditto_core.recipe import digest, stable_hash
-from ditto_core.records import from_table, to_table
+from ditto_core.records import from_table, schema, to_table
 
 Record = TypeVar("Record")
+
+ROWS_PER_GROUP = 250
+"""Rows of a shard that are in memory together; a profile with its article may be 100 kB."""
+_LOST = pa.schema([pa.field(name, pa.string()) for name in ("outcome", "row", "reason", "raw")])
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,41 +107,67 @@ class ShardStore:
         return ref if self.is_intact(ref) else None
 
     def is_intact(self, ref: ShardRef) -> bool:
-        """Whether the file is there and has the bytes that the reference names."""
+        """Whether the file and that of its losses are there and have the bytes that the reference and the manifest name."""
         path = self.path(ref.uri)
-        return path.is_file() and read_manifest(path) is not None and file_sha256(path) == ref.sha256
+        manifest = read_manifest(path)
+        expected = {} if manifest is None else {path: ref.sha256, lost_path(path): manifest.get("lost", "")}
+        return bool(expected) and all(file.is_file() and file_sha256(file) == sha256 for file, sha256 in expected.items())
 
     def write(self, key: ShardKey, record: type[Record], rows: Iterable[Record], ledger: Ledger) -> ShardRef:
-        """Write a shard and, last, its manifest with the ledger.
+        """Write a shard, its losses and, last, its manifest with the account.
+
+        Args:
+            rows: May be made one by one while they are written, and fill `ledger` on the way.
+            ledger: Its losses are handed over to the file of losses; it must add up when the last row is taken.
 
         Raises:
             BrokenPromise: The ledger does not add up.
             InvalidInput: The disk is full or not writable. Nothing is left that looks whole.
         """
-        ledger.check()
-        table = to_table(record, rows)
         path = self.path(key.uri)
-        sha256 = write_table(path, table)
-        manifest = {"key": asdict(key), "sha256": sha256, "rows": table.num_rows, "ledger": ledger.as_dict()}
-        write_atomically(manifest_path(path), lambda file: file.write(_pretty(manifest)))
-        return ShardRef(key.uri, sha256, table.num_rows, key.recipe)
+        beside = lost_path(path)
+        write_atomically(path, lambda file: write_atomically(beside, lambda lost: _stream(record, rows, ledger, file, lost)))
+        ref = ShardRef(key.uri, file_sha256(path), pq.read_metadata(path).num_rows, key.recipe)
+        manifest = {"key": asdict(key), "sha256": ref.sha256, "rows": ref.rows, "lost": file_sha256(beside)}
+        whole = _pretty(manifest | {"ledger": ledger.as_dict()})
+        write_atomically(manifest_path(path), lambda file: file.write(whole))
+        return ref
 
     def read(self, ref: ShardRef, record: type[Record], columns: list[str] | None = None) -> Iterator[Record]:
-        """The rows of a shard, after checking the file against the reference.
+        """The rows of a shard, a group at a time, after checking the file against the reference.
 
         Raises:
             BrokenPromise: The file is gone or altered.
         """
-        return from_table(record, self.read_table(ref, columns))
+        return (row for table in self.tables(ref, columns) for row in from_table(record, table))
+
+    def tables(self, ref: ShardRef, columns: list[str] | None = None) -> Iterator[pa.Table]:
+        """The same as tables of at most `ROWS_PER_GROUP` rows, of all or some columns."""
+        self._check(ref)
+        return read_groups(self.path(ref.uri), columns)
 
     def read_table(self, ref: ShardRef, columns: list[str] | None = None) -> pa.Table:
-        """The same as a table, of all or some columns."""
+        """The same as one table."""
+        self._check(ref)
+        return pq.read_table(self.path(ref.uri), columns=columns)
+
+    def losses(self, ref: ShardRef) -> Iterator[tuple[Outcome, Loss]]:
+        """Every row that the shard lost, with its raw text.
+
+        Raises:
+            BrokenPromise: The file is gone or altered.
+        """
+        self._check(ref)
+        for table in read_groups(lost_path(self.path(ref.uri))):
+            for row in table.to_pylist():
+                yield row.pop("outcome"), Loss(**row)
+
+    def _check(self, ref: ShardRef) -> None:
         if not self.is_intact(ref):
             raise BrokenPromise(
                 f"shard {ref.uri} is gone or was altered since it was written (expected sha256 {ref.sha256[:12]}). "
                 f"Run the command again: the stage that made it recomputes it."
             )
-        return pq.read_table(self.path(ref.uri), columns=columns)
 
     def ledger(self, ref: ShardRef) -> Ledger:
         """The account of what happened to every input of a shard."""
@@ -167,6 +201,11 @@ def manifest_path(path: Path) -> Path:
     return path.with_suffix(path.suffix + ".json")
 
 
+def lost_path(path: Path) -> Path:
+    """The file of a shard's losses, beside its data file."""
+    return path.with_suffix(".lost.parquet")
+
+
 def read_manifest(path: Path) -> dict[str, Any] | None:
     """The manifest of a data file, or None if it is missing or cut."""
     try:
@@ -176,10 +215,31 @@ def read_manifest(path: Path) -> dict[str, Any] | None:
     return manifest if isinstance(manifest, dict) else None
 
 
-def write_table(path: Path, table: pa.Table) -> str:
-    """Write Parquet atomically and return the file's sha256. The same rows give the same bytes."""
-    write_atomically(path, lambda file: pq.write_table(table, file, compression="zstd"))
-    return file_sha256(path)
+def read_groups(path: Path, columns: list[str] | None = None) -> Iterator[pa.Table]:
+    """A Parquet file as tables of at most `ROWS_PER_GROUP` rows."""
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(ROWS_PER_GROUP, columns=columns):
+            yield pa.Table.from_batches([batch])
+
+
+def _stream(record: type[Record], rows: Iterable[Record], ledger: Ledger, file: Any, lost: Any) -> None:
+    """Write rows and losses as they come."""
+    remaining = iter(rows)
+    with (
+        pq.ParquetWriter(file, schema(record), compression="zstd") as writer,
+        pq.ParquetWriter(lost, _LOST, compression="zstd") as losses,
+    ):
+        while group := list(islice(remaining, ROWS_PER_GROUP)):
+            writer.write_table(to_table(record, group))
+            if ledger.held >= ROWS_PER_GROUP:
+                losses.write_table(_lost_table(ledger))
+        ledger.check()
+        if ledger.held:
+            losses.write_table(_lost_table(ledger))
+
+
+def _lost_table(ledger: Ledger) -> pa.Table:
+    return pa.Table.from_pylist([{"outcome": outcome, **asdict(loss)} for outcome, loss in ledger.hand_over()], schema=_LOST)
 
 
 def write_text(path: Path, text: str) -> None:

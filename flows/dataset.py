@@ -3,11 +3,11 @@
 import time
 from pathlib import Path
 
+import pyarrow.compute as pc
 from prefect import flow
 
-from ditto_core.records import Place
 from ditto_core.settings import Settings
-from ditto_core.shards import ShardKey, ShardStore, inputs_digest
+from ditto_core.shards import ShardKey, ShardRef, ShardStore, inputs_digest
 from flows import stage
 from tasks import dataset, handover, recipes
 
@@ -23,22 +23,23 @@ def assemble(settings: Settings) -> stage.StageResult:
     futures = {}
     for language, refs in dialogues.items():
         places = pairs[language][0]
-        known = list(store.read(places, Place))
+        known = store.read_table(places, ["shard", "label"])
         for number, ref in enumerate(refs):
             inputs = inputs_digest({"dialogues": ref.sha256, "pairs": places.sha256})
             key = ShardKey("examples", recipe, f"{language}-{number:04d}", inputs)
-            labels = [place.label for place in known if place.shard == number]
+            labels = known.filter(pc.equal(known["shard"], number))["label"].to_pylist()
             futures[key.name] = stage.submit(dataset.assemble_examples, key, settings, language, ref, places, roles=labels)
     shards = stage.gather("examples", futures)
     ledger = stage.account("examples", store, shards)
     collected = handover.take(settings, "profiles", recipes.knowledge_recipe(settings), "collect")
-    ledgers = {
-        "profiles": stage.ledger_of(store, collected),
-        "dialogues": stage.ledger_of(store, dialogues),
-        "examples": ledger,
-    }
-    published = dataset.publish_dataset.with_options(task_run_name="publish")(settings, recipe, list(shards.values()), ledgers)
+    made = list(shards.values())
+    stages = {"profiles": _all(collected), "dialogues": _all(dialogues), "examples": made}
+    published = dataset.publish_dataset.with_options(task_run_name="publish")(settings, recipe, made, stages)
     by_language = {code: [ref for name, ref in shards.items() if name.startswith(f"{code}-")] for code in dialogues}
     handover.leave(settings, "examples", recipe, by_language)
     handover.leave_value(settings, "dataset", recipe, {"folder": published.folder})
     return stage.StageResult("assemble", ledger, 0, time.monotonic() - started, published.folder, {"rows": dict(published.rows)})
+
+
+def _all(shards: handover.Shards) -> list[ShardRef]:
+    return [ref for refs in shards.values() for ref in refs]

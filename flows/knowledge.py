@@ -54,10 +54,6 @@ def _profiles(settings: Settings, language: str, recipe: str, characters: ShardR
 
 def _joined(listed: Ledger, built: Ledger) -> Ledger:
     """One account of both steps: what was ranked is either a profile or lost by name on the way."""
-    return Ledger(
-        listed.inputs,
-        built.ok,
-        listed.failures + built.failures,
-        listed.filters + built.filters,
-        listed.notes + built.notes,
-    )
+    joined = Ledger.total([listed, built])
+    joined.inputs, joined.ok = listed.inputs, built.ok
+    return joined

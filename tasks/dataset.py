@@ -1,19 +1,30 @@
 """Tasks of the dataset stage: examples shard by shard, then one folder that `datasets` loads."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from ditto_core import languages
-from ditto_core.dataset import examples, publish
-from ditto_core.evaluation import wikiroleeval
+from ditto_core.dataset import examples, filters, publish
+from ditto_core.dataset.candidates import Rings
+from ditto_core.evaluation import unknown_rejection, wikiroleeval
+from ditto_core.generation.generator import Completion, Request, Sampling
+from ditto_core.languages import Language
 from ditto_core.ledger import Ledger
-from ditto_core.records import Dialogue, Example, Place
+from ditto_core.records import Dialogue, Example, Message, Turn
 from ditto_core.settings import Settings
-from ditto_core.shards import ShardKey, ShardRef, ShardStore, write_text
-from tasks import policies, reporting
+from ditto_core.shards import ShardKey, ShardRef, ShardStore
+from tasks import policies, reporting, resources, toxicity
+
+_DIALOGUES_AT_ONCE = 50
+"""Whose turns are judged together."""
+
+Verdicts = dict[Turn, bool | None]
+"""Whether a turn's answer refuses; None if the judge could not be read."""
 
 
 @task(name="examples", cache_policy=policies.VerifiedShard(), persist_result=True, result_serializer="json")
@@ -25,21 +36,49 @@ def assemble_examples(key: ShardKey, settings: Settings, language: str, dialogue
         if done is not None:
             return done
         get_run_logger().info("%s: %d sessions", key.name, dialogues.rows)
-        others = [(place.role, place.label, place.kind) for place in store.read(pairs, Place)]
-        rows, ledger = examples.assemble(store.read(dialogues, Dialogue), others, languages.load(language), settings.dataset)
-        reporting.log_ledger(key.name, ledger)
-        return store.write(key, Example, rows, ledger)
+        spoken, ledger = languages.load(language), Ledger()
+        rings = Rings(store.read_table(pairs, ["role", "label", "kind"]))
+        rows = store.read(dialogues, Dialogue)
+        checks = filters.by_cues(spoken, settings.dataset)
+        if settings.dataset.refusals == "judge":
+            verdicts: Verdicts = {}
+            checks = replace(checks, refuses=verdicts.get)
+            rows = _judged(rows, spoken, settings, verdicts)
+        if settings.dataset.toxicity:
+            checks = replace(checks, toxicity=toxicity.load(settings.dataset.toxicity))
+        ref = store.write(key, Example, examples.assemble(rows, rings, spoken, settings.dataset, checks, ledger), ledger)
+        reporting.log_losses(key.name, ledger, store.losses(ref))
+        return ref
 
 
 @task(name="publish", cache_policy=NO_CACHE)
-def publish_dataset(
-    settings: Settings, recipe: str, shards: Sequence[ShardRef], ledgers: Mapping[str, Ledger]
-) -> publish.DatasetRef:
-    """Write the dataset folder with its card; one that is there and whole is left as it is."""
+def publish_dataset(settings: Settings, recipe: str, shards: Sequence[ShardRef], stages: publish.Stages) -> publish.DatasetRef:
+    """Write the dataset folder with its card and test file; one that is there and whole is left as it is."""
     store = ShardStore(Path(settings.data_root))
     shown = settings.model_dump(mode="json", exclude={"data_root", "memo_url"})
-    ref = publish.publish(store, recipe, shards, ledgers, shown)
-    tests = [example for shard in shards for example in store.read(shard, Example) if example.split == "test"]
-    write_text(store.data_root / ref.folder / "test.jsonl", wikiroleeval.write_test(tests))
+    ref = publish.publish(store, recipe, shards, stages, shown, wikiroleeval.write_test)
     get_run_logger().info("dataset %s: %s", ref.folder, ref.rows)
     return ref
+
+
+def _judged(dialogues: Iterable[Dialogue], language: Language, settings: Settings, verdicts: Verdicts) -> Iterator[Dialogue]:
+    """The dialogues, each after a judge has said of all its turns whether they refuse; `verdicts` has those of one group."""
+    generator = resources.generator(settings, settings.evaluation.judge_generation)
+    sampling = Sampling(temperature=0.0, max_tokens=settings.evaluation.max_judge_tokens)
+    remaining = iter(dialogues)
+    while group := list(islice(remaining, _DIALOGUES_AT_ONCE)):
+        asked = {}
+        for dialogue in group:
+            for turn in dialogue.turns:
+                role = dialogue.profile.character.label
+                prompt = unknown_rejection.render(language, role, turn.query.question, turn.answer)
+                asked[turn] = Request((Message("user", prompt),), sampling, purpose="refusal")
+        replies = {outcome.key: outcome for outcome in generator.generate(list(asked.values()))} if asked else {}
+        verdicts.clear()
+        for turn, request in asked.items():
+            reply = replies.get(request.key(generator.identity))
+            verdicts[turn] = None
+            if isinstance(reply, Completion) and reply.finish_reason != "length":
+                verdict = unknown_rejection.parse(reply.text)
+                verdicts[turn] = None if verdict is None else bool(verdict)
+        yield from group

@@ -6,7 +6,7 @@ A knob that only changes speed is left out here, once for all.
 from ditto_core import languages
 from ditto_core.recipe import ModelIdentity, stage_recipe
 from ditto_core.settings import Settings
-from tasks import resources
+from tasks import resources, toxicity
 
 _SPEED = {"batch_size", "timeout_s", "contact"}
 _PROMPTS = {
@@ -34,12 +34,19 @@ def simulation_recipe(settings: Settings) -> str:
 
 def dataset_recipe(settings: Settings) -> str:
     """Of examples and the published folder."""
-    return stage_recipe("dataset", settings.dataset.model_dump(), simulation_recipe(settings))
+    spoken = [languages.load(code) for code in settings.knowledge.languages]
+    wording = [[language.scripts, language.words_apart, language.cues] for language in spoken]
+    judge: list[object] = []
+    if settings.dataset.refusals == "judge":
+        asked = [language.prompts["judge_rejection"] for language in spoken]
+        judge = [resources.identify(settings.evaluation.judge_generation), settings.evaluation.max_judge_tokens, asked]
+    check = toxicity.identify(settings.dataset.toxicity) if settings.dataset.toxicity else ""
+    return stage_recipe("dataset", settings.dataset.model_dump(), simulation_recipe(settings), wording, judge, check)
 
 
 def training_recipe(settings: Settings) -> str:
     """Of a tuned model; its folder is named by this and by the digest of the rows."""
-    shaping = settings.training.model_dump(exclude={"model"})
+    shaping = settings.training.model_dump(exclude={"model", "accelerate", "audit_rows"})
     return stage_recipe("training", shaping, dataset_recipe(settings), resources.identify(resources.seed_llm(settings)))
 
 

@@ -2,16 +2,19 @@
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from prefect import get_run_logger
 from prefect.artifacts import create_markdown_artifact, create_progress_artifact, update_progress_artifact
 
-from ditto_core.ledger import Ledger
+from ditto_core.ledger import Ledger, Loss
 
 _SECONDS_BETWEEN_REPORTS = 5.0
+_LINES = 1_000
+"""Of losses in a log; all of them are in the shard's file of losses."""
 
 Listener = Callable[[str, int, int], None]
 """Called with the name of a piece of work, steps done, and steps in all."""
@@ -40,8 +43,8 @@ class Meter:
     _artifact: Any = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def step(self, done: int | None = None) -> None:
-        """Count one step, or set the number that is done."""
+    def step(self, done: int | None = None, note: str = "") -> None:
+        """Count one step, or set the number that is done; the note says more in the artifact."""
         with self._lock:
             self.done = self.done + 1 if done is None else done
             now = time.monotonic()
@@ -52,22 +55,23 @@ class Meter:
         for listener in _listeners:
             listener(self.name, self.done, self.total)
         if due:
-            self._report(now)
+            self._report(now, note)
 
     def advance(self, done: int, total: int) -> None:
         """Set both numbers."""
         self.total = total
         self.step(done)
 
-    def _report(self, now: float) -> None:
+    def _report(self, now: float, note: str) -> None:
         rate = self.done / max(now - self._started, 1e-9)
         left = (self.total - self.done) / rate if rate else 0.0
         get_run_logger().info("%s: %d of %d, %.1f per second, about %.0f s left", self.name, self.done, self.total, rate, left)
         percent = 100.0 * self.done / max(self.total, 1)
+        shown = f"{self.name}: {note}" if note else self.name
         if self._artifact is None:
-            self._artifact = create_progress_artifact(percent, key="progress", description=self.name)
+            self._artifact = create_progress_artifact(percent, key="progress", description=shown)
         else:
-            update_progress_artifact(self._artifact, percent)
+            update_progress_artifact(self._artifact, percent, description=shown)
 
 
 def span(labels: Sequence[str]) -> str:
@@ -80,6 +84,14 @@ def log_ledger(what: str, ledger: Ledger) -> None:
     logger = get_run_logger()
     for loss in [*ledger.failures, *ledger.filters]:
         logger.info("lost %s: %s%s", loss.row, loss.reason, f" | {loss.raw[:200]!r}" if loss.raw else "")
+    logger.info("%s: %s", what, describe(ledger))
+
+
+def log_losses(what: str, ledger: Ledger, losses: Iterable[tuple[str, Loss]]) -> None:
+    """The same for a shard whose losses were written down while it was made; of very many, the first."""
+    logger = get_run_logger()
+    for _, loss in islice(losses, _LINES):
+        logger.info("lost %s: %s | %r", loss.row, loss.reason, loss.raw[:200])
     logger.info("%s: %s", what, describe(ledger))
 
 

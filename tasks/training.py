@@ -8,16 +8,17 @@ from prefect.cache_policies import NO_CACHE
 from ditto_core.dataset.publish import DatasetRef
 from ditto_core.settings import Settings
 from ditto_core.training import launch
+from ditto_core.training.run import TrainingResult, TrainingSpec
 from tasks import reporting, resources
 
 
 @task(name="fine-tune", cache_policy=NO_CACHE)  # launch.fine_tune finds a finished run by its digest itself
-def fine_tune(settings: Settings, name: str, dataset: DatasetRef) -> launch.TrainingResult:
+def fine_tune(settings: Settings, name: str, dataset: DatasetRef) -> TrainingResult:
     """Fine-tune the seed LLM on the dataset; resumes from the last checkpoint of a killed run."""
     root = Path(settings.data_root)
     seed = resources.resolve_model(resources.seed_llm(settings))
     folder = root / dataset.folder
-    spec = launch.TrainingSpec(
+    spec = TrainingSpec(
         model=seed.model,
         train=str(folder / "train.parquet"),
         validation=str(folder / "validation.parquet") if dataset.rows.get("validation") else "",
@@ -28,17 +29,11 @@ def fine_tune(settings: Settings, name: str, dataset: DatasetRef) -> launch.Trai
     meter = reporting.Meter("fine-tune", settings.training.max_steps)
 
     def report(progress: launch.Progress) -> None:
-        meter.step(progress.step)
-        logger.info(
-            "step %d of %d: loss %.4f, learning rate %.2e, %.0f tokens per second, about %.0f s left",
-            progress.step,
-            progress.of,
-            progress.loss,
-            progress.learning_rate,
-            progress.tokens_per_second,
-            progress.eta_seconds,
-        )
+        speed = f"{progress.tokens_per_second:.0f} tokens per second, about {progress.eta_seconds:.0f} s left"
+        meter.step(progress.step, f"loss {progress.loss:.4f}, {speed}")
+        rate = f"learning rate {progress.learning_rate:.2e}"
+        logger.info("step %d of %d: loss %.4f, %s, %s", progress.step, progress.of, progress.loss, rate, speed)
 
-    result = launch.fine_tune(spec, report)
+    result = launch.fine_tune(spec, report, logger.info)
     logger.info("model %s after %d steps, validation loss %s", result.folder, result.steps, result.eval_loss)
     return result

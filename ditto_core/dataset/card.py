@@ -1,21 +1,24 @@
 """The dataset's card: README.md with the YAML header that hubs read.
 
-Input:   example shards, the ledgers of the stages, settings, the digest of the rows.
-Output:  lines of Markdown: what it is, statistics as in the paper's table 1, yields by stage, settings, limits, attribution.
+Input:   example shards, the account of the stages, settings, the digest of the rows.
+Output:  lines of Markdown: what it is, statistics as in the paper's table 1, yields by stage, filters with their thresholds
+         and an example each, settings, limits, attribution.
 Source:  arXiv 2401.12474, table 1; the hub's dataset card format.
 
 Example: "| train | 3902 | 7086 | 36164 | 18120 | 18044 |"
 
-Lines are made one after another and the shards are read one at a time, so a large dataset needs no more memory than a small.
+Lines are made one after another and the shards are read group by group, so a large dataset needs no more memory than a small.
 """
 
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ditto_core.dataset import summary
-from ditto_core.dataset.summary import Counts, Summary
+from ditto_core.dataset.filters import THRESHOLDS
+from ditto_core.dataset.summary import Counts, Summary, quantile
 from ditto_core.ledger import Ledger
 from ditto_core.shards import ShardRef, ShardStore
 
@@ -24,7 +27,21 @@ _HUB_LICENCES = {"CC0 1.0": "cc0-1.0", "CC BY-SA 4.0": "cc-by-sa-4.0", "CC BY-SA
 _SIZES = [(10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"), (10**7, "1M<n<10M")]
 # Who ran it and where says nothing about the rows, and a card is made to be published.
 _PRIVATE = frozenset({"contact", "base_url"})
+_SHOWN = 160
+"""Characters of a rejected row in the card; `rejected.parquet` has all of it."""
 _KIND_COLUMNS = "roles | sessions | turns | role-specific | contrastive"
+
+
+Kept = Mapping[tuple[str, str], str]
+"""Stage and reason -> the text of the first row that was lost so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What became of every input: the ledgers by stage, first stage first, and an example of each loss."""
+
+    ledgers: Mapping[str, Ledger]
+    kept: Kept
 
 
 def in_words(ledgers: Mapping[str, Ledger]) -> str:
@@ -39,7 +56,7 @@ def lines(
     store: ShardStore,
     shards: Sequence[ShardRef],
     rows: Mapping[str, int],
-    ledgers: Mapping[str, Ledger],
+    account: Account,
     settings: Mapping[str, Any],
     digest: str,
 ) -> Iterator[str]:
@@ -47,13 +64,13 @@ def lines(
 
     Args:
         rows: Split -> number of rows, all splits in their order.
-        ledgers: Stage -> account, first stage first.
         settings: As plain data; what names the user or their servers is left out.
         digest: Of the rows.
     """
     counted = Summary()
     for ref in shards:
-        counted.add(store.read_table(ref, summary.COLUMNS).to_pylist())
+        for table in store.tables(ref, summary.COLUMNS):
+            counted.add(table.to_pylist())
     yield from _header(counted, rows)
     yield from [
         "",
@@ -67,7 +84,8 @@ def lines(
         "",
     ]
     yield from _statistics(counted, rows)
-    yield from _yields(ledgers)
+    yield from _yields(account.ledgers)
+    yield from _filters(account, settings.get("dataset", {}))
     yield from [
         "## Settings",
         "",
@@ -113,7 +131,8 @@ def _public(value: Any) -> Any:
 
 def _statistics(counted: Summary, rows: Mapping[str, int]) -> list[str]:
     by_split = [_row(split, counted.by_split.get(split, Counts())) for split in rows]
-    by_language = [_row(code, counts) + _lengths(counts) for code, counts in sorted(counted.by_language.items())]
+    by_language = [_row(code, counts) for code, counts in sorted(counted.by_language.items())]
+    lengths = [line for code, counts in sorted(counted.by_language.items()) for line in _lengths(code, counts)]
     return [
         "## Statistics",
         "",
@@ -121,9 +140,13 @@ def _statistics(counted: Summary, rows: Mapping[str, int]) -> list[str]:
         "|---|---|---|---|---|---|",
         *by_split,
         "",
-        f"| language | {_KIND_COLUMNS} | characters per question | characters per answer |",
-        "|---|---|---|---|---|---|---|---|",
+        f"| language | {_KIND_COLUMNS} |",
+        "|---|---|---|---|---|---|",
         *by_language,
+        "",
+        "| language | length of | mean | 5 % up to | half up to | 95 % up to | longest |",
+        "|---|---|---|---|---|---|---|",
+        *lengths,
         "",
     ]
 
@@ -133,9 +156,16 @@ def _row(name: str, counts: Counts) -> str:
     return f"| {name} | {' | '.join(map(str, numbers))} |"
 
 
-def _lengths(counts: Counts) -> str:
-    per_turn = (counts.question_characters / counts.turns, counts.answer_characters / counts.turns)
-    return "".join(f" {length:.1f} |" for length in per_turn)
+def _lengths(code: str, counts: Counts) -> Iterator[str]:
+    measured = {
+        "a question, in characters": counts.questions,
+        "an answer, in characters": counts.answers,
+        "a session, in turns": counts.session_turns,
+    }
+    for what, lengths in measured.items():
+        mean = sum(length * number for length, number in lengths.items()) / max(1, lengths.total())
+        quantiles = " | ".join(str(quantile(lengths, share)) for share in (0.05, 0.5, 0.95, 1.0))
+        yield f"| {code} | {what} | {mean:.1f} | {quantiles} |"
 
 
 def _yields(ledgers: Mapping[str, Ledger]) -> list[str]:
@@ -147,13 +177,34 @@ def _yields(ledgers: Mapping[str, Ledger]) -> list[str]:
     return [*table, "", "Every lost row is in `rejected.parquet`, with its reason and raw text.", ""]
 
 
+def _filters(account: Account, settings: Mapping[str, Any]) -> Iterator[str]:
+    """What the dataset's own filters left out, in the order of the code, and one row of each to look at."""
+    filtered = account.ledgers["examples"].filtered if "examples" in account.ledgers else {}
+    yield from ["## Filters", "", "| filter | threshold | turns | for example |", "|---|---|---|---|"]
+    for name, fields in THRESHOLDS.items():
+        threshold = ", ".join(f"{field} = {settings[field]}" for field in fields if field in settings)
+        example = account.kept.get(("examples", name), "")
+        yield f"| {name} | {threshold} | {filtered.get(name, 0)} | {_cell(example)} |"
+    yield ""
+
+
+def _cell(text: str) -> str:
+    """The beginning of a text that may stand in a table."""
+    plain = " ".join(text.split())
+    return _escaped(plain[:_SHOWN] + ("…" if len(plain) > _SHOWN else "")).replace("|", "\\|")
+
+
 def _attribution(store: ShardStore, shards: Sequence[ShardRef]) -> Iterator[str]:
-    """Every article once: all sessions of a role are in one shard, so no article comes back in a later one."""
+    """The article of each role; a role's sessions follow each other, so the last article is all that must be remembered."""
     yield from ["## Attribution", "", "Facts: Wikidata, CC0. Articles that the seed LLM read:", ""]
     for ref in shards:
-        table = store.read_table(ref, _ATTRIBUTED).to_pylist()
-        for title, revision, url, licence in sorted({tuple(row[name] for name in _ATTRIBUTED) for row in table}):
-            yield f"- [{_escaped(title)}](<{url}>), revision {revision}, {licence}"
+        last = None
+        for table in store.tables(ref, _ATTRIBUTED):
+            for row in table.to_pylist():
+                if row != last:
+                    title, revision, url, licence = (row[name] for name in _ATTRIBUTED)
+                    yield f"- [{_escaped(title)}](<{url}>), revision {revision}, {licence}"
+                last = row
     yield ""
 
 

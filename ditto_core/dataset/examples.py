@@ -1,19 +1,20 @@
 """Examples: one role's simulated turns become conversations with the profile taken away.
 
-Input:   a `Dialogue`.
-Output:  `Example`s: identity line, then user and assistant by turns; provenance beside them.
+Input:   `Dialogue`s, one after another.
+Output:  `Example`s: identity line, then user and assistant by turns; provenance beside them. What is left out is in the ledger.
 Source:  arXiv 2401.12474, sections 3.3 (mixed sessions), 3.4 (identity line) and 4 (four candidates).
 
 Example: system "You are Marie Curie, Polish-French physicist and chemist.", user "How did you ...?", assistant "I ..."
 
-Order and candidates are drawn by hash of what they belong to, so the same dialogues give the same rows anywhere. Pure.
+Order and candidates are drawn by hash of what they belong to, so the same dialogues give the same rows anywhere. Pure; one
+dialogue is in memory at a time.
 """
 
-from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from random import Random
 
-from ditto_core.dataset.filters import normalised, rejection
+from ditto_core.dataset.candidates import Rings, candidates
+from ditto_core.dataset.filters import Checks, Introductions, NearDuplicates, normalised, rejection
 from ditto_core.dataset.splits import split_of
 from ditto_core.languages import Language
 from ditto_core.ledger import Ledger
@@ -21,121 +22,111 @@ from ditto_core.recipe import stable_hash
 from ditto_core.records import Dialogue, Example, Message, Split, Turn
 from ditto_core.settings import DatasetSettings
 
-CANDIDATES = 4
-"""Choices of the identity question (paper section 4)."""
-
-Other = tuple[str, str, str]
-"""Q-id, label and class of a character that may stand beside a role as a candidate."""
-
 
 def assemble(
-    dialogues: Iterable[Dialogue], others: Sequence[Other], language: Language, settings: DatasetSettings
-) -> tuple[list[Example], Ledger]:
-    """Rows of all splits of one shard, and the account of its turns.
+    dialogues: Iterable[Dialogue],
+    rings: Rings,
+    language: Language,
+    settings: DatasetSettings,
+    checks: Checks,
+    ledger: Ledger,
+) -> Iterator[Example]:
+    """Rows of all splits, role by role.
 
     Args:
-        others: All characters of the language.
+        rings: All characters of the language.
+        checks: How refusals are seen, and the user's own check.
+        ledger: Receives the account of the turns while the rows are taken.
     """
-    rows: list[Example] = []
-    ledger = Ledger()
-    rings = Rings(others)
     for dialogue in dialogues:
         ledger.inputs += len(dialogue.turns)
         qid = dialogue.profile.character.qid
         split = split_of(qid, validation_share=settings.validation_share, test_share=settings.test_share)
-        kept = list(_kept(dialogue, split, language, ledger))
-        mixed = _mixed(qid, kept)
-        if split != "test":
-            mixed = _balanced(mixed, settings.contrastive_share, ledger)
-        for turns in _sessions(mixed, split, settings):
+        if split == "test":
+            sessions = _test_session(dialogue, settings, ledger)
+        else:
+            sessions = _training_sessions(dialogue, language, settings, checks, ledger)
+        for turns in sessions:
             if len(turns) < settings.min_turns:
                 for turn in turns:
-                    ledger.filter(qid, "too_few_turns", turn.query.question)
+                    ledger.filter(qid, "too_few_turns", _text(turn))
                 continue
             ledger.ok += len(turns)
-            rows.append(_example(dialogue, turns, split, candidates(qid, rings), language))
-        if split == "test":
-            for turn in mixed[settings.test_questions :]:
-                ledger.filter(qid, "beyond_test_questions", turn.query.question)
-    return rows, ledger
+            yield _example(dialogue, turns, split, candidates(qid, rings), language)
 
 
-def candidates(qid: str, rings: "Rings") -> tuple[str, ...]:
-    """The role's label and three others, in an order of their own.
-
-    The others are of the role's class; where that has too few, the whole language lends some, since a choice among fewer than
-    four would be easier than the others' and flatter the score.
-    """
-    label, kind = rings.labels[qid]
-    chosen = [label]
-    for ring in (rings.by_kind[kind], rings.all):
-        start = bisect_right(ring, (stable_hash(f"candidates:{qid}"), "", ""))
-        for step in range(len(ring)):
-            if len(chosen) == CANDIDATES:
-                break
-            _, other, other_label = ring[(start + step) % len(ring)]
-            if other != qid and other_label not in chosen:
-                chosen.append(other_label)
-    return tuple(sorted(chosen, key=lambda name: stable_hash(f"{qid}:{name}")))
-
-
-class Rings:
-    """All characters of a language on one ring, and on one per class."""
-
-    def __init__(self, others: Sequence[Other]) -> None:
-        self.labels = {qid: (label, kind) for qid, label, kind in others}
-        self.all = sorted((stable_hash(f"ring:{qid}"), qid, label) for qid, label, _ in others)
-        self.by_kind: dict[str, list[tuple[int, str, str]]] = {}
-        for place in self.all:
-            self.by_kind.setdefault(self.labels[place[1]][1], []).append(place)
-
-
-def _kept(dialogue: Dialogue, split: Split, language: Language, ledger: Ledger) -> Iterator[Turn]:
-    """The usable turns, mixed: both kinds in one order that belongs to the role."""
+def _training_sessions(
+    dialogue: Dialogue, language: Language, settings: DatasetSettings, checks: Checks, ledger: Ledger
+) -> Iterator[Sequence[Turn]]:
+    """As many sessions as the usable turns fill."""
     qid = dialogue.profile.character.qid
-    seen: set[str] = set()
+    usable = _usable(dialogue, lambda turn: rejection(turn, language, settings, checks), ledger)
+    balanced = _balanced(_mixed(qid, usable), settings.contrastive_share, ledger)
+    near = NearDuplicates(settings.near_duplicate)
+    introductions = Introductions(dialogue.profile.character, language)
+    session: list[Turn] = []
+    introduced = 0
+    for turn in balanced:
+        introduces = introductions.has(turn.answer)
+        if introduces and introduced >= settings.max_self_introductions:
+            ledger.filter(qid, "self_introduction", _text(turn))
+        elif near.add(turn):
+            ledger.filter(qid, "near_duplicate", _text(turn))
+        else:
+            session.append(turn)
+            introduced += introduces
+        if len(session) == settings.turns_per_session:
+            yield session
+            session, introduced = [], 0
+    if session:
+        yield session
+
+
+def _test_session(dialogue: Dialogue, settings: DatasetSettings, ledger: Ledger) -> Iterator[Sequence[Turn]]:
+    """One session, with every question that it has room for."""
+    qid = dialogue.profile.character.qid
+    mixed = _mixed(qid, _usable(dialogue, lambda turn: None, ledger))
+    for turn in mixed[settings.test_questions :]:
+        ledger.filter(qid, "beyond_test_questions", _text(turn))
+    if mixed:
+        yield mixed[: settings.test_questions]
+
+
+def _usable(dialogue: Dialogue, reason_against: Callable[[Turn], str | None], ledger: Ledger) -> list[Turn]:
+    """The turns that nothing speaks against, each question once."""
+    usable: dict[str, Turn] = {}
     for turn in dialogue.turns:
-        question = turn.query.question
-        plain = normalised(question)
-        reason = None if split == "test" else rejection(turn, language)
-        if plain in seen:
-            reason = "duplicate_question"
-        if reason is not None:
-            ledger.filter(qid, reason, f"{question} -> {turn.answer}")
-            continue
-        seen.add(plain)
-        yield turn
+        plain = normalised(turn.query.question)
+        reason = "duplicate_question" if plain in usable else reason_against(turn)
+        if reason is None:
+            usable[plain] = turn
+        else:
+            ledger.filter(dialogue.profile.character.qid, reason, _text(turn))
+    return list(usable.values())
 
 
-def _sessions(turns: Sequence[Turn], split: Split, settings: DatasetSettings) -> Iterator[Sequence[Turn]]:
-    """One session of a test role; as many as its turns fill for all others."""
-    if split == "test":
-        if turns:
-            yield turns[: settings.test_questions]
-        return
-    for start in range(0, len(turns), settings.turns_per_session):
-        yield turns[start : start + settings.turns_per_session]
-
-
-def _balanced(turns: Sequence[Turn], share: float, ledger: Ledger) -> list[Turn]:
+def _balanced(turns: Sequence[Turn], share: float, ledger: Ledger) -> Iterator[Turn]:
     """The turns in their order, without the contrastive ones that come after their share is full."""
     own = sum(turn.query.kind == "role_specific" for turn in turns)
     room = len(turns) if share == 1 else int(own * share / (1 - share))
-    kept: list[Turn] = []
     for turn in turns:
         if turn.query.kind == "contrastive":
             room -= 1
             if room < 0:
-                ledger.filter(turn.query.role, "beyond_contrastive_share", turn.query.question)
+                ledger.filter(turn.query.role, "beyond_contrastive_share", _text(turn))
                 continue
-        kept.append(turn)
-    return kept
+        yield turn
 
 
 def _mixed(qid: str, turns: Sequence[Turn]) -> list[Turn]:
+    """Both kinds in one order that belongs to the role."""
     mixed = list(turns)
     Random(stable_hash(f"order:{qid}")).shuffle(mixed)
     return mixed
+
+
+def _text(turn: Turn) -> str:
+    return f"{turn.query.question} -> {turn.answer}"
 
 
 def _example(dialogue: Dialogue, turns: Sequence[Turn], split: Split, names: tuple[str, ...], language: Language) -> Example:

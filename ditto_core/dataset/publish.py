@@ -1,17 +1,18 @@
 """Publishing: example shards become one folder that `datasets.load_dataset` opens.
 
-Input:   the shards of examples, the ledgers of all stages so far.
-Output:  train.parquet, validation.parquet, test.parquet, rejected.parquet (every lost row, with stage, reason and raw
-         text), README.md (the card), manifest.json, written last.
+Input:   the shards of examples, and those of all stages whose losses belong to the dataset's account.
+Output:  train.parquet, validation.parquet, test.parquet, test.jsonl (the test sessions in WikiRoleEval's format),
+         rejected.parquet (every lost row, with stage, reason and raw text), README.md (the card), manifest.json, written last.
 Source:  the layout that the Hugging Face hub reads: YAML header with `configs` and `data_files`.
 
-The folder's name is the digest of its rows. It is written beside its place and renamed whole, shard by shard in constant memory.
+The folder's name is the digest of its rows. It is written beside its place and renamed whole, a group of rows at a time.
 """
 
 import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -24,14 +25,19 @@ import pyarrow.parquet as pq
 from ditto_core.dataset import card
 from ditto_core.errors import InvalidInput
 from ditto_core.ledger import Ledger
-from ditto_core.records import Example, Split, schema
+from ditto_core.records import Example, Split, from_table, schema
 from ditto_core.shards import ShardRef, ShardStore, explained, file_sha256, inputs_digest, write_atomically, write_text
 
 SPLITS: Sequence[str] = get_args(Split)
 REJECTED = "rejected.parquet"
 """Beside the splits, and not announced to `datasets`: nobody should train on it by accident."""
+TEST_FILE = "test.jsonl"
 _REJECTED_SCHEMA = pa.schema([pa.field(name, pa.string()) for name in ("stage", "outcome", "row", "reason", "raw")])
-_ROWS_AT_ONCE = 10_000
+_ROWS_PER_GROUP = 1_000
+"""Of a published file: about 5 MB of text, so that a reader may skip and stream."""
+
+Stages = Mapping[str, Sequence[ShardRef]]
+"""Stage -> its shards, first stage first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +59,17 @@ def publish(
     store: ShardStore,
     recipe: str,
     shards: Sequence[ShardRef],
-    ledgers: Mapping[str, Ledger],
+    stages: Stages,
     settings: Mapping[str, Any],
+    test_lines: Callable[[Iterable[Example]], str],
 ) -> DatasetRef:
     """Write the folder, or find it whole.
+
+    Args:
+        shards: Of examples.
+        stages: Whose account and losses the dataset shows.
+        settings: As plain data.
+        test_lines: Test sessions as lines of the test file.
 
     Raises:
         InvalidInput: No row for training, or the disk is full.
@@ -66,29 +79,25 @@ def publish(
     done = find(store.data_root, folder)
     if done is not None:
         return done
-    place = store.data_root / folder
-    draft = place.with_name(f".{place.name}.{os.getpid()}.tmp")
-    with explained(place):
-        draft.mkdir(parents=True, exist_ok=True)
-        try:
-            rows = _write_splits(store, shards, draft)
-            if not rows["train"]:
-                raise InvalidInput(
-                    f"the dataset has no row for training ({card.in_words(ledgers)}). Collect more characters, or read "
-                    f"the logs of the shards: every lost turn is listed there by name."
-                )
-            rejected = _write_rejected(ledgers, draft / REJECTED)
-            _write_card(draft / "README.md", card.lines(store, shards, rows, ledgers, settings, digest))
-            files = {f"{split}.parquet": file_sha256(draft / f"{split}.parquet") for split in SPLITS}
-            manifest = {"digest": digest, "rows": rows, "files": files, "rejected": rejected}
-            write_text(draft / "manifest.json", json.dumps(manifest, indent=1, sort_keys=True) + "\n")
-            done = find(store.data_root, folder)
-            if done is not None:  # another process was faster; what it made may be in use already
-                return done
-            shutil.rmtree(place, ignore_errors=True)
-            draft.rename(place)
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
+    ledgers = {stage: Ledger.total(store.ledger(ref) for ref in refs) for stage, refs in stages.items()}
+    with _draft(store.data_root / folder) as draft:
+        rows = _write_splits(store, shards, draft, test_lines)
+        if not rows["train"]:
+            raise InvalidInput(
+                f"the dataset has no row for training ({card.in_words(ledgers)}). Collect more characters, or read "
+                f"the logs of the shards: every lost turn is listed there by name."
+            )
+        rejected, kept = _write_rejected(store, stages, draft / REJECTED)
+        lines = card.lines(store, shards, rows, card.Account(ledgers, kept), settings, digest)
+        write_atomically(draft / "README.md", lambda file: file.writelines(f"{line}\n".encode() for line in lines))
+        names = [*(f"{split}.parquet" for split in SPLITS), TEST_FILE, REJECTED]
+        files = {name: file_sha256(draft / name) for name in names}
+        manifest = {"digest": digest, "rows": rows, "files": files, "rejected": rejected}
+        write_text(draft / "manifest.json", json.dumps(manifest, indent=1, sort_keys=True) + "\n")
+        done = find(store.data_root, folder)
+        if done is None:  # else another process was faster; what it made may be in use already
+            shutil.rmtree(store.data_root / folder, ignore_errors=True)
+            draft.rename(store.data_root / folder)
     return DatasetRef(folder, digest, rows)
 
 
@@ -99,43 +108,76 @@ def find(data_root: Path, folder: str) -> DatasetRef | None:
         manifest = json.loads((place / "manifest.json").read_text("utf-8"))
     except (OSError, ValueError):
         return None
-    files = {**manifest["files"], REJECTED: manifest.get("rejected", {}).get("sha256")}
-    intact = all((place / name).is_file() and file_sha256(place / name) == sha for name, sha in files.items())
+    files = manifest["files"]
+    complete = {TEST_FILE, REJECTED} <= files.keys()
+    intact = complete and all((place / name).is_file() and file_sha256(place / name) == sha for name, sha in files.items())
     return DatasetRef(folder, manifest["digest"], manifest["rows"]) if intact else None
 
 
-def _write_splits(store: ShardStore, shards: Sequence[ShardRef], draft: Path) -> dict[str, int]:
-    rows = dict.fromkeys(SPLITS, 0)
-    writers = {split: pq.ParquetWriter(draft / f"{split}.parquet", schema(Example), compression="zstd") for split in SPLITS}
-    try:
+@contextmanager
+def _draft(place: Path) -> Iterator[Path]:
+    """A folder beside `place`, gone at the end unless it was renamed."""
+    draft = place.with_name(f".{place.name}.{os.getpid()}.tmp")
+    with explained(place):
+        draft.mkdir(parents=True, exist_ok=True)
+        try:
+            yield draft
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+
+
+def _write_splits(
+    store: ShardStore, shards: Sequence[ShardRef], draft: Path, test_lines: Callable[[Iterable[Example]], str]
+) -> dict[str, int]:
+    with ExitStack() as stack:
+        files = {split: stack.enter_context(_Groups(draft / f"{split}.parquet", schema(Example))) for split in SPLITS}
+        tests = stack.enter_context((draft / TEST_FILE).open("w", encoding="utf-8"))
         for ref in shards:
-            table = store.read_table(ref)
-            for split, writer in writers.items():
-                part: pa.Table = table.filter(pc.equal(table["split"], split))
-                rows[split] += part.num_rows
-                if part.num_rows:
-                    writer.write_table(part)
-    finally:
-        for writer in writers.values():
-            writer.close()
-    return rows
+            for table in store.tables(ref):
+                for split, file in files.items():
+                    file.add(table.filter(pc.equal(table["split"], split)))
+                tests.write(test_lines(from_table(Example, table.filter(pc.equal(table["split"], "test")))))
+    return {split: file.rows for split, file in files.items()}
 
 
-def _write_rejected(ledgers: Mapping[str, Ledger], path: Path) -> dict[str, Any]:
-    """Write every lost row of every stage; returns their number and the file's sha256 for the manifest."""
+class _Groups:
+    """A Parquet file that is written in groups of one size, however the rows come."""
+
+    def __init__(self, path: Path, columns: pa.Schema) -> None:
+        self.rows = 0
+        self._writer = pq.ParquetWriter(path, columns, compression="zstd")
+        self._waiting = columns.empty_table()
+
+    def add(self, table: pa.Table) -> None:
+        self.rows += table.num_rows
+        self._waiting = pa.concat_tables([self._waiting, table])
+        while self._waiting.num_rows >= _ROWS_PER_GROUP:
+            self._writer.write_table(self._waiting.slice(0, _ROWS_PER_GROUP))
+            self._waiting = self._waiting.slice(_ROWS_PER_GROUP)
+
+    def __enter__(self) -> "_Groups":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._waiting.num_rows:
+            self._writer.write_table(self._waiting)
+        self._writer.close()
+
+
+def _write_rejected(store: ShardStore, stages: Stages, path: Path) -> tuple[int, card.Kept]:
+    """Write every lost row of every stage; returns their number, and the first text of each reason for the card."""
+    kept: dict[tuple[str, str], str] = {}
+    rows = 0
     lost = (
         {"stage": stage, "outcome": outcome, "row": loss.row, "reason": loss.reason, "raw": loss.raw}
-        for stage, ledger in ledgers.items()
-        for outcome, losses in (("failed", ledger.failures), ("filtered", ledger.filters))
-        for loss in losses
+        for stage, refs in stages.items()
+        for ref in refs
+        for outcome, loss in store.losses(ref)
     )
-    rows = 0
     with pq.ParquetWriter(path, _REJECTED_SCHEMA, compression="zstd") as writer:
-        while part := list(islice(lost, _ROWS_AT_ONCE)):
-            rows += len(part)
-            writer.write_table(pa.Table.from_pylist(part, schema=_REJECTED_SCHEMA))
-    return {"rows": rows, "sha256": file_sha256(path)}
-
-
-def _write_card(path: Path, lines: Iterable[str]) -> None:
-    write_atomically(path, lambda file: file.writelines(f"{line}\n".encode() for line in lines))
+        while group := list(islice(lost, _ROWS_PER_GROUP)):
+            rows += len(group)
+            for row in group:
+                kept.setdefault((row["stage"], row["reason"]), row["raw"])
+            writer.write_table(pa.Table.from_pylist(group, schema=_REJECTED_SCHEMA))
+    return rows, kept

@@ -25,8 +25,10 @@ class Language:
         label_fallbacks: Language tags to try, in order, for a label that `wiki` lacks.
         words: Section of language.toml -> key -> text, for "profile" and "dates".
         months: Twelve names, January first.
-        cues: "refusal", "assistant", "profile_talk" -> lower-case phrases.
+        cues: "refusal", "assistant", "profile_talk", "introduction" and others -> lower-case phrases.
         skipped_headings: Lower-case headings of sections that are no prose about the subject.
+        scripts: How the Unicode names of its letters begin, such as "LATIN".
+        words_apart: Whether spaces stand between words and the cue "function_words" lists whole words.
         prompts: Name of the file without ".txt" -> text with `$name` placeholders.
     """
 
@@ -38,6 +40,8 @@ class Language:
     months: tuple[str, ...]
     cues: Mapping[str, tuple[str, ...]]
     skipped_headings: frozenset[str]
+    scripts: tuple[str, ...]
+    words_apart: bool
     prompts: Mapping[str, str]
 
     def identity(self, label: str, description: str) -> str:
@@ -51,8 +55,12 @@ class Language:
 
     def speaks(self, cue: str, text: str) -> bool:
         """Whether `text` holds one of the phrases listed under `cue`."""
+        return self.heard(cue, text) > 0
+
+    def heard(self, cue: str, text: str) -> int:
+        """How many of the phrases listed under `cue` the text holds."""
         plain = text.lower().replace("’", "'")
-        return any(phrase in plain for phrase in self.cues[cue])
+        return sum(phrase in plain for phrase in self.cues[cue])
 
 
 def available() -> tuple[str, ...]:
@@ -84,5 +92,7 @@ def load(code: str) -> Language:
         months=months,
         cues={name: tuple(phrases) for name, phrases in table["cues"].items()},
         skipped_headings=frozenset(table["headings"]["skipped"]),
+        scripts=tuple(table["scripts"]),
+        words_apart=table["words_apart"],
         prompts={path.stem: path.read_text("utf-8") for path in folder.glob("*.txt")},
     )

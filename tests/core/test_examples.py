@@ -1,18 +1,36 @@
 """Rows of the dataset: mixed, cut into sessions, with four candidates; the same rows whatever surrounds them."""
 
+from collections.abc import Sequence
+
+import hypothesis
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ditto_core import languages
-from ditto_core.dataset import examples
+from ditto_core.dataset import examples, filters
+from ditto_core.dataset.candidates import Rings, candidates
 from ditto_core.dataset.splits import split_of
-from ditto_core.records import Article, Character, Dialogue, Kind, Profile, Query, Turn
+from ditto_core.ledger import Ledger
+from ditto_core.records import Article, Character, Dialogue, Example, Kind, Profile, Query, Turn
 from ditto_core.settings import DatasetSettings
 
 EN = languages.load("en")
 SETTINGS = DatasetSettings(test_share=0.3, validation_share=0.2, turns_per_session=5, test_questions=4)
 OTHERS = [(f"Q{n}", f"Name {n}", "Q5") for n in range(40)]
+
+
+def rings(others: Sequence[tuple[str, str, str]]) -> Rings:
+    return Rings(pa.table([list(column) for column in zip(*others, strict=True)], ["role", "label", "kind"]))
+
+
+def assembled(
+    dialogues: list[Dialogue], others: Sequence[tuple[str, str, str]] = OTHERS, settings: DatasetSettings = SETTINGS
+) -> tuple[list[Example], Ledger]:
+    ledger = Ledger()
+    checks = filters.by_cues(EN, settings)
+    return list(examples.assemble(dialogues, rings(others), EN, settings, checks, ledger)), ledger
 
 
 def turn(number: int) -> Turn:
@@ -45,7 +63,7 @@ def role_of(split: str, settings: DatasetSettings = SETTINGS) -> str:
 )
 def test_turns_are_cut_into_sessions(split: str, turns: int, sessions: list[int], filtered: dict[str, int]) -> None:
     settings = SETTINGS.model_copy(update={"min_turns": 2})
-    rows, ledger = examples.assemble([dialogue(role_of(split), turns)], OTHERS, EN, settings)
+    rows, ledger = assembled([dialogue(role_of(split), turns)], settings=settings)
     ledger.check()
     assert [len(row.kinds) for row in rows] == sessions
     assert ledger.filtered == filtered
@@ -53,7 +71,7 @@ def test_turns_are_cut_into_sessions(split: str, turns: int, sessions: list[int]
 
 
 def test_both_kinds_are_mixed_and_provenance_stays_beside_its_turn() -> None:
-    rows, _ = examples.assemble([dialogue(role_of("train"), 20)], OTHERS, EN, SETTINGS)
+    rows, _ = assembled([dialogue(role_of("train"), 20)])
     assert all(len(set(row.kinds)) == 2 for row in rows)
     for row in rows:
         questions = [message.content for message in row.messages if message.role == "user"]
@@ -65,8 +83,8 @@ def test_both_kinds_are_mixed_and_provenance_stays_beside_its_turn() -> None:
 
 
 def test_a_role_has_the_same_rows_in_whatever_company() -> None:
-    alone, _ = examples.assemble([dialogue("Q1", 12)], OTHERS, EN, SETTINGS)
-    crowd, _ = examples.assemble([dialogue(f"Q{n}", 12) for n in (3, 1, 2)], OTHERS[::-1], EN, SETTINGS)
+    alone, _ = assembled([dialogue("Q1", 12)])
+    crowd, _ = assembled([dialogue(f"Q{n}", 12) for n in (3, 1, 2)], OTHERS[::-1])
     assert alone == [row for row in crowd if row.role == "Q1"]
 
 
@@ -78,10 +96,11 @@ labels = st.lists(
 )
 
 
+@hypothesis.settings(deadline=None)  # a busy machine is no failure
 @given(labels)
 def test_candidates_are_distinct_and_of_the_role_s_class_as_far_as_it_goes(others: list[tuple[str, str, str]]) -> None:
     role, label, kind = others[0]
-    names = examples.candidates(role, examples.Rings(others))
+    names = candidates(role, rings(others))
     same_class = {name for _, name, other in others if other == kind}
     everyone = {name for _, name, _ in others}
     assert label in names
@@ -91,6 +110,6 @@ def test_candidates_are_distinct_and_of_the_role_s_class_as_far_as_it_goes(other
 
 def test_the_role_stands_at_every_place_among_its_candidates_equally_often() -> None:
     many = [(f"Q{n}", f"Name {n}", "Q5") for n in range(2000)]
-    rings = examples.Rings(many)
-    places = [examples.candidates(qid, rings).index(label) for qid, label, _ in many]
+    ring = rings(many)
+    places = [candidates(qid, ring).index(label) for qid, label, _ in many]
     assert all(abs(places.count(place) / 2000 - 0.25) < 0.04 for place in range(4))

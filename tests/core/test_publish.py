@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -47,7 +48,7 @@ def shard(store: ShardStore, name: str, *rows: Example) -> ShardRef:
 
 
 def lost() -> Ledger:
-    ledger = Ledger(inputs=5, ok=3)
+    ledger = Ledger(inputs=2, ok=0)
     ledger.fail("Q2 Who?", RowFailed("response_cut", "too long", raw="I was"))
     ledger.filter("Q3", "refused_own_question", "Who? -> I don't know.")
     return ledger
@@ -56,8 +57,14 @@ def lost() -> Ledger:
 def make(root: Path, *rows: Example) -> Path:
     store = ShardStore(root)
     parts = [shard(store, f"en-{number:04d}", *rows[number::2]) for number in range(2)]
+    dialogues = store.write(ShardKey("dialogues", "r" * 12, "en-0000", "i" * 12), Message, [], lost())
     settings = {"knowledge": {"contact": "ada@example.org", "languages": ["en"]}, "shards": 2}
-    return root / publish.publish(store, "r", parts, {"dialogues": lost(), "examples": Ledger()}, settings).folder
+    stages = {"dialogues": [dialogues], "examples": parts}
+    return root / publish.publish(store, "r", parts, stages, settings, session_lines).folder
+
+
+def session_lines(sessions: Iterable[Example]) -> str:
+    return "".join(f"{session.role}\n" for session in sessions)
 
 
 ROWS = (row("Q1"), row("Q2", "test"), row("Q3"), row("Q4", language="zh"))
@@ -98,7 +105,7 @@ def test_every_lost_row_is_kept_with_its_stage_reason_and_text(tmp_path: Path) -
             "raw": "Who? -> I don't know.",
         },
     ]
-    assert json.loads((folder / "manifest.json").read_text())["rejected"]["rows"] == 2
+    assert json.loads((folder / "manifest.json").read_text())["rejected"] == 2
 
 
 def test_the_same_rows_give_the_same_bytes(tmp_path: Path) -> None:
@@ -108,7 +115,7 @@ def test_the_same_rows_give_the_same_bytes(tmp_path: Path) -> None:
     assert one.name == other.name
 
 
-@pytest.mark.parametrize("name", ["test.parquet", publish.REJECTED])
+@pytest.mark.parametrize("name", ["test.parquet", publish.TEST_FILE, publish.REJECTED])
 def test_a_file_that_is_gone_is_made_again(tmp_path: Path, name: str) -> None:
     file = make(tmp_path, *ROWS) / name
     content = file.read_bytes()
@@ -124,6 +131,7 @@ def test_nothing_but_the_folder_is_left(tmp_path: Path) -> None:
         "README.md",
         "manifest.json",
         "rejected.parquet",
+        "test.jsonl",
         "test.parquet",
         "train.parquet",
         "validation.parquet",
@@ -135,8 +143,10 @@ def test_the_card_counts_attributes_and_names_nobody_s_mail(tmp_path: Path) -> N
     assert "\nlicense: cc-by-sa-4.0\nlanguage:\n- en\n- zh\n" in card
     assert "\nsize_categories:\n- n<1K\n" in card
     assert "| train | 3 | 3 | 3 | 3 | 0 |" in card
-    assert "| en | 3 | 3 | 3 | 3 | 0 | 8.0 | 6.0 |" in card
-    assert "| dialogues | 5 | 3 | response_cut 1 | refused_own_question 1 |" in card
+    assert "| en | 3 | 3 | 3 | 3 | 0 |" in card
+    assert "| en | a question, in characters | 8.0 | 8 | 8 | 8 | 8 |" in card
+    assert "| en | a session, in turns | 1.0 | 1 | 1 | 1 | 1 |" in card
+    assert "| dialogues | 2 | 0 | response_cut 1 | refused_own_question 1 |" in card
     assert r"- [Ada \[writer\]](<https://en.example.org/wiki/Ada_(writer)>), revision 7, CC BY-SA 4.0" in card
     assert "ada@example.org" not in card
 
@@ -144,3 +154,29 @@ def test_the_card_counts_attributes_and_names_nobody_s_mail(tmp_path: Path) -> N
 def test_articles_under_several_licences_are_not_called_by_one(tmp_path: Path) -> None:
     card = (make(tmp_path, row("Q1"), replace(row("Q2"), licence="CC0 1.0")) / "README.md").read_text()
     assert "\nlicense: other\n" in card
+
+
+def test_the_card_shows_each_filter_with_its_threshold_and_a_turn_that_it_left_out(tmp_path: Path) -> None:
+    store = ShardStore(tmp_path)
+    ledger = Ledger(inputs=2, ok=1)
+    ledger.filter("Q1", "near_duplicate", "Where | when? -> In " + "London " * 40)
+    part = store.write(ShardKey("examples", "r" * 12, "en-0000", "i" * 12), Example, [row("Q1")], ledger)
+    ref = publish.publish(store, "r", [part], {"examples": [part]}, {"dataset": {"near_duplicate": 0.9}}, session_lines)
+    card = (tmp_path / ref.folder / "README.md").read_text()
+    assert r"| near_duplicate | near_duplicate = 0.9 | 1 | Where \| when? -\> In London" in card
+    assert "| toxic |  | 0 |  |" in card
+
+
+def test_a_published_file_has_groups_of_rows_that_a_reader_can_skip(tmp_path: Path) -> None:
+    store = ShardStore(tmp_path)
+    parts = [shard(store, f"en-{number:04d}", *(row(f"Q{number}-{n}") for n in range(700))) for number in range(3)]
+    ref = publish.publish(store, "r", parts, {}, {}, session_lines)
+    file = pq.ParquetFile(tmp_path / ref.folder / "train.parquet")
+    assert [file.metadata.row_group(n).num_rows for n in range(file.num_row_groups)] == [1000, 1000, 100]
+    assert [row["role"] for row in file.read(["role"]).to_pylist()][699:701] == ["Q0-699", "Q1-0"]
+
+
+def test_an_altered_test_file_is_not_trusted(tmp_path: Path) -> None:
+    folder = make(tmp_path, *ROWS)
+    (folder / publish.TEST_FILE).write_text("Q9\n")
+    assert publish.find(tmp_path, f"datasets/{folder.name}") is None

@@ -3,15 +3,16 @@
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ditto_core.errors import BrokenPromise, InvalidInput
-from ditto_core.ledger import Ledger
+from ditto_core.ledger import Ledger, Loss
 from ditto_core.records import Section
-from ditto_core.shards import ShardKey, ShardStore, manifest_path, shard_of, write_atomically
+from ditto_core.shards import ShardKey, ShardStore, lost_path, manifest_path, shard_of, write_atomically
 
 KEY = ShardKey("stage", "recipe" * 8, "en-0003", "inputs" * 8)
 ROWS = [Section("a", "one"), Section("b", "two")]
@@ -121,3 +122,23 @@ def test_the_lock_of_a_killed_process_is_free(store: ShardStore) -> None:
     started = time.monotonic()
     with store.exclusive(KEY):
         assert time.monotonic() - started < 5
+
+
+def test_losses_are_kept_beside_the_shard_and_the_ledger_keeps_their_number(store: ShardStore) -> None:
+    def rows(account: Ledger) -> Iterator[Section]:
+        for number in range(2000):
+            account.inputs += 1
+            if number % 2:
+                account.filter(f"row {number}", "odd", f"text {number}")
+            else:
+                account.ok += 1
+                yield Section("", str(number))
+
+    account = Ledger()
+    ref = store.write(KEY, Section, rows(account), account)
+    assert account.held == 0
+    assert store.ledger(ref).summary() == {"inputs": 2000, "ok": 1000, "failed": {}, "filtered": {"odd": 1000}}
+    assert [loss for _, loss in store.losses(ref)] == [Loss(f"row {n}", "odd", f"text {n}") for n in range(1, 2000, 2)]
+    assert [int(section.text) for section in store.read(ref, Section)] == list(range(0, 2000, 2))
+    lost_path(store.path(ref.uri)).unlink()
+    assert store.find(KEY) is None
