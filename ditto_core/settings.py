@@ -90,6 +90,8 @@ class GenerationSettings(_Section):
     """chat-api: your name for the weights behind the server; change it when they change. Enters every row key."""
     base_url: str = "http://127.0.0.1:8000/v1"
     """chat-api: address of an OpenAI-compatible server. The key comes from DITTO_API_KEY."""
+    replicas: tuple[str, ...] = ()
+    """chat-api: more servers with the same model; requests are spread evenly over all. Speed only."""
     max_model_len: int = Field(8192, ge=64)
     """Tokens of prompt and reply together (paper section 3.3)."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
@@ -97,7 +99,7 @@ class GenerationSettings(_Section):
     batch_size: int = Field(32, ge=1)
     """transformers: prompts that run together. Speed only."""
     concurrency: int = Field(64, ge=1)
-    """chat-api: requests in flight. Speed only."""
+    """chat-api: requests in flight at most, over all servers; fewer while they are crowded. Speed only."""
     timeout_s: float = Field(600.0, gt=0)
     """chat-api: seconds that one request may take, retries included. Speed only."""
     gpu_memory_utilization: float = Field(0.9, gt=0, le=1)

@@ -1,38 +1,36 @@
 """Chat-API engine: any server that speaks OpenAI's chat completions (vLLM, llama.cpp, SGLang, hosted ones).
 
-In:   requests from any number of threads, the server's address, and its key if it wants one.
+In:   requests from any number of threads, the addresses of one server or of several with the same model, and a key.
 Out:  completions as they arrive; what the server refuses, or does not answer in time, fails by name.
 
 Busy servers (429, 5xx), lost connections, timeouts and broken JSON are tried again with exponential backoff and jitter, for
-`timeout_s` in all. A request keeps its place in the window while it waits, so a server that says 429 gets fewer requests
-at a time. One attempt takes at most half of `timeout_s`, so that one hanging connection leaves time for another.
-
-Example answer of a server:
-    {"choices": [{"message": {"content": "In Warsaw."}, "finish_reason": "stop"}], "usage": {"prompt_tokens": 52, ...}}
+`timeout_s` in all; the windows of `window.py` say how many are in flight. One attempt takes at most half of `timeout_s`, so
+that a hanging connection leaves time for another. Servers that answer nothing at all for `timeout_s` are given up: the rest
+fails at once. A field of `chat_completions.OPTIONAL` that a server refuses is left out from then on; the log says so once.
 """
 
 import asyncio
 import json
+import logging
 import random
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import aiohttp
 
 from ditto_core.errors import InvalidInput, SourceUnavailable
-from ditto_core.generation.generator import Completion, Failure, Outcome, Request
+from ditto_core.generation.chat_completions import OPTIONAL, is_too_long, payload, read_completion, retry_after, unknown_field
+from ditto_core.generation.generator import Failure, Outcome, Request
 from ditto_core.generation.jobs import Job, estimate_tokens, stream
+from ditto_core.generation.window import Server, Windows
 from ditto_core.recipe import ModelIdentity
 from ditto_core.settings import GenerationSettings
 
+_LOG = logging.getLogger(__name__)
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 30.0
 _RETRIED = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
-_TOO_LONG_CODES = frozenset(
-    {"context_length_exceeded", "exceed_context_size_error", "input_tokens", "input_text", "string_above_max_length"}
-)
-_TOO_LONG_WORDS = ("context length", "context window", "context size")
+_CROWDED = frozenset({408, 429, 503, 504, 529})
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +46,8 @@ class ChatApiGenerator:
     """Asks a server, with at most `settings.concurrency` requests in flight from all threads together.
 
     Args:
-        settings: `base_url`, `model` and `revision`; the identity is "model@revision", since nobody else knows what
-            weights the server holds.
+        settings: `base_url`, `replicas`, `model` and `revision`; the identity is "model@revision", since nobody else knows
+            what weights the servers hold.
         api_key: Sent as a bearer token; never part of a row key, a message or a log.
 
     Raises:
@@ -61,7 +59,6 @@ class ChatApiGenerator:
         if not (self._key.isascii() and self._key.isprintable()):
             raise InvalidInput("DITTO_API_KEY holds characters that no HTTP header can carry; copy the key again.")
         self._settings = settings
-        self._url = settings.base_url.rstrip("/") + "/chat/completions"
         self.identity = ModelIdentity(weights=f"{settings.model}@{settings.revision}", tokenizer="server")
         self._state = threading.Lock()  # guards what follows
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -69,8 +66,8 @@ class ChatApiGenerator:
         self._session: aiohttp.ClientSession | None = None
         self._closed = False
         self._tasks: set[asyncio.Task[None]] = set()  # this and the rest belong to the loop's thread
-        self._window = asyncio.Semaphore(settings.concurrency)
-        self._reached = False
+        self._windows = Windows((settings.base_url, *settings.replicas), settings.concurrency)
+        self._answered = 0.0
 
     def generate(self, requests: Sequence[Request]) -> Iterator[Outcome]:
         """Answer requests as they finish.
@@ -126,42 +123,78 @@ class ChatApiGenerator:
     async def _serve(self, job: Job) -> None:
         """Answer one job, whatever happens."""
         try:
-            async with self._window:
-                if not job.abandoned.is_set():
-                    job.answers.put(await self._ask(job))
+            server = await self._windows.enter()
+            if job.abandoned.is_set():
+                self._windows.leave(server)
+            else:
+                job.answers.put(await self._ask(job, server))
         except InvalidInput as error:
             job.answers.put(error)
+        except SourceUnavailable as error:
+            job.fail("engine_unavailable", str(error))
         except asyncio.CancelledError:
             job.fail("engine_unavailable", "the engine was closed")
             raise
         except Exception as error:  # a bug here must not leave a thread waiting for ever
             job.fail("engine_unavailable", self._clean(f"{type(error).__name__}: {error}"))
 
-    async def _ask(self, job: Job) -> Outcome:
-        body = json.dumps(payload(job.request, self._settings.model), ensure_ascii=False).encode()
+    async def _ask(self, job: Job, server: Server) -> Outcome:
+        """Send until there is an answer or the time is over; the place at `server` is given back."""
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._settings.timeout_s
-        pause = _FIRST_PAUSE_S
+        started, pause = loop.time(), _FIRST_PAUSE_S
+        deadline = started + self._settings.timeout_s
+        problem = ""
         while True:
             try:
-                reply = await self._post(body, min(deadline - loop.time(), self._settings.timeout_s / 2))
-                return self._read(reply, job.key)
+                return await self._attempt(job, server, min(deadline - loop.time(), self._settings.timeout_s / 2))
             except SourceUnavailable as error:
-                jittered = pause * random.uniform(0.5, 1.0)
-                wait = jittered if error.retry_after is None else min(error.retry_after, _LONGEST_PAUSE_S) + jittered / 10
-                if loop.time() + wait >= deadline:
-                    limit = f"no answer within generation.timeout_s = {self._settings.timeout_s:g} s"
-                    return Failure(job.key, "engine_unavailable", f"{limit}; last: {error}")
-            await asyncio.sleep(wait)
+                problem = str(error)
+            finally:
+                self._windows.leave(server)
+            wait = pause * random.uniform(0.5, 1.0)
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await asyncio.sleep(wait)
+                    server = await self._windows.enter(failed=server)
+            except TimeoutError:
+                break
             pause = min(2 * pause, _LONGEST_PAUSE_S)
+        detail = f"no answer within generation.timeout_s = {self._settings.timeout_s:g} s; last: {problem}"
+        if self._answered < started:
+            self._windows.give_up(detail)
+        return Failure(job.key, "engine_unavailable", detail)
 
-    async def _post(self, body: bytes, seconds: float) -> Reply:
-        """Send once.
+    async def _attempt(self, job: Job, server: Server, seconds: float) -> Outcome:
+        """Send once, tell the window how it went, and read the answer.
 
         Raises:
-            SourceUnavailable: No complete answer.
-            InvalidInput: Nothing listens there, and never did.
+            SourceUnavailable: The same request may be answered later.
+            InvalidInput: As in `_read`, or nothing listens there, and never did.
         """
+        loop = asyncio.get_running_loop()
+        sent = loop.time()
+        body = payload(job.request, self._settings.model, server.lacks)
+        try:
+            reply = await self._post(server, json.dumps(body, ensure_ascii=False).encode(), seconds)
+        except SourceUnavailable:
+            server.shrink(loop.time(), sent)
+            raise
+        if reply.status in _CROWDED:
+            server.shrink(loop.time(), sent)
+            if reply.retry_after is not None:
+                self._windows.rest(server, reply.retry_after)
+        elif loop.time() - sent < seconds / 2:
+            server.grow()
+        if reply.status in (400, 422) and (field := unknown_field(reply.body, body.keys() & set(OPTIONAL))):
+            if field not in server.lacks:
+                server.lacks.add(field)
+                _LOG.warning("the server at %s does not know %r; asking without it from now on", server.url, field)
+            return await self._attempt(job, server, seconds)
+        outcome = self._read(server, reply, job.key)
+        self._answered = loop.time()
+        return outcome
+
+    async def _post(self, server: Server, body: bytes, seconds: float) -> Reply:
         if self._session is None:
             headers = {"Content-Type": "application/json"}
             if self._key:
@@ -169,113 +202,48 @@ class ChatApiGenerator:
             self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), headers=headers)
         try:
             timeout = aiohttp.ClientTimeout(total=seconds)
-            async with self._session.post(self._url, data=body, timeout=timeout, allow_redirects=False) as response:
-                self._reached = True
-                return Reply(response.status, await response.read(), _seconds(response.headers.get("Retry-After")))
+            url = server.url.rstrip("/") + "/chat/completions"
+            async with self._session.post(url, data=body, timeout=timeout, allow_redirects=False) as response:
+                server.reached = True
+                return Reply(response.status, await response.read(), retry_after(response.headers.get("Retry-After")))
         except aiohttp.InvalidURL as error:
-            raise InvalidInput(
-                f"generation.base_url {self._settings.base_url!r} is not an address; expected http://host:port/v1."
-            ) from error
+            raise InvalidInput(f"generation.base_url {server.url!r} is not an address; expected http://host:port/v1.") from error
         except aiohttp.ClientConnectorError as error:
-            if not self._reached:
+            if not server.reached:
                 raise InvalidInput(
-                    f"no server at generation.base_url {self._settings.base_url!r} ({error.os_error}). Start it, or "
+                    f"no server at generation.base_url {server.url!r} ({error.os_error}). Start it, or "
                     f"set generation.base_url to the address that ends in /v1."
                 ) from error
             raise SourceUnavailable(f"{type(error).__name__}: {error}") from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise SourceUnavailable(self._clean(f"{type(error).__name__}: {error}")) from error
 
-    def _read(self, reply: Reply, key: str) -> Outcome:
+    def _read(self, server: Server, reply: Reply, key: str) -> Outcome:
         """What an answer means.
 
         Raises:
             SourceUnavailable: The same request may be answered later.
             InvalidInput: The key, the address or the model's name is wrong.
         """
-        said = self._clean(reply.body[:500].decode("utf-8", "replace"))
         if reply.status == 200:
             return read_completion(reply.body, key)
+        said = self._clean(reply.body[:500].decode("utf-8", "replace"))
         if reply.status in _RETRIED or reply.status >= 500:
-            raise SourceUnavailable(f"HTTP {reply.status}: {said}", retry_after=reply.retry_after)
+            raise SourceUnavailable(f"HTTP {reply.status}: {said}")
         if reply.status in (401, 403):
             raise InvalidInput(
-                f"the server at {self._settings.base_url!r} refused the key (HTTP {reply.status}): {said} Set "
+                f"the server at {server.url!r} refused the key (HTTP {reply.status}): {said} Set "
                 f"DITTO_API_KEY to a key that it accepts."
             )
         if reply.status == 404 or reply.status < 400:
             raise InvalidInput(
-                f"the server at generation.base_url {self._settings.base_url!r} has no chat completions for model "
+                f"the server at generation.base_url {server.url!r} has no chat completions for model "
                 f"{self._settings.model!r} (HTTP {reply.status}): {said} Check generation.model, and that "
                 f"generation.base_url ends in /v1."
             )
-        reason = "prompt_too_long" if _is_too_long(reply.body) else "rejected_by_server"
+        reason = "prompt_too_long" if is_too_long(reply.body) else "rejected_by_server"
         return Failure(key, reason, f"HTTP {reply.status}: {said}")
 
     def _clean(self, text: str) -> str:
         """Text without the key, which some servers repeat."""
         return text.replace(self._key, "***") if self._key else text
-
-
-def payload(request: Request, model: str) -> dict[str, Any]:
-    """The JSON body of a request. Fields that only some servers know are sent only where they say something."""
-    sampling = request.sampling
-    body: dict[str, Any] = {
-        "model": model,
-        "messages": [{"role": message.role, "content": message.content} for message in request.messages],
-        "temperature": sampling.temperature,
-        "top_p": sampling.top_p,
-        "max_tokens": sampling.max_tokens,
-        "seed": request.seed(),
-    }
-    if sampling.repetition_penalty != 1:
-        body["repetition_penalty"] = sampling.repetition_penalty
-    if request.schema:
-        schema = {"name": "reply", "schema": json.loads(request.schema), "strict": True}
-        body["response_format"] = {"type": "json_schema", "json_schema": schema}
-    return body
-
-
-def read_completion(body: bytes, key: str) -> Outcome:
-    """The reply in a server's 200 answer; without any choice it is a failure, "empty_choices".
-
-    Raises:
-        SourceUnavailable: Cut or wrong JSON.
-    """
-    try:
-        answer = json.loads(body)
-        choices = answer["choices"]
-        if not choices:
-            return Failure(key, "empty_choices", body[:500].decode("utf-8", "replace"))
-        text, finish_reason = choices[0]["message"]["content"], choices[0].get("finish_reason")
-        if not isinstance(text, str | None):
-            raise TypeError("content is not text")
-        usage = answer.get("usage") or {}
-        cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens")
-        counts = [int(count or 0) for count in (usage.get("prompt_tokens"), usage.get("completion_tokens"), cached)]
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
-        problem = f"not a chat completion ({type(error).__name__}); the answer begins"
-        raise SourceUnavailable(f"{problem} {body[:200].decode('utf-8', 'replace')!r}") from error
-    return Completion(key, text or "", finish_reason or "", *counts)
-
-
-def _is_too_long(body: bytes) -> bool:
-    """Whether an error says that the context is too short; servers name it in code, type, param or only in words."""
-    try:
-        answer = json.loads(body)
-    except ValueError:
-        answer = {"error": body.decode("utf-8", "replace")}
-    error = answer.get("error", answer) if isinstance(answer, Mapping) else {}
-    if not isinstance(error, Mapping):
-        error = {"message": error}
-    if {str(error.get(field)) for field in ("code", "type", "param")} & _TOO_LONG_CODES:
-        return True
-    return any(words in str(error.get("message")).lower() for words in _TOO_LONG_WORDS)
-
-
-def _seconds(header: str | None) -> float | None:
-    """Retry-After in seconds; its date form is ignored, since the clocks may differ."""
-    try:
-        return max(0.0, float(header)) if header else None
-    except ValueError:
-        return None

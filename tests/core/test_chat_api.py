@@ -1,10 +1,12 @@
 import asyncio
 import json
+import logging
 import socket
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,8 +56,8 @@ async def echo(_server: Server, _request: web.Request, body: dict[str, Any]) -> 
     return web.json_response(reply("echo " + body["messages"][-1]["content"]))
 
 
-@pytest.fixture
-def server() -> Iterator[Server]:
+@contextmanager
+def serving() -> Iterator[Server]:
     made, loop = Server(), asyncio.new_event_loop()
 
     async def start() -> web.AppRunner:
@@ -70,11 +72,19 @@ def server() -> Iterator[Server]:
     runner = loop.run_until_complete(start())
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
-    yield made
-    asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result()
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join()
-    loop.close()
+    try:
+        yield made
+    finally:
+        asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with serving() as made:
+        yield made
 
 
 @pytest.fixture
@@ -138,6 +148,16 @@ async def cut_json(_server: Server, request: web.Request, _body: dict[str, Any])
     return web.Response(text=json.dumps(reply("x"))[:30], content_type="application/json")
 
 
+async def half_a_body(_server: Server, request: web.Request, _body: dict[str, Any]) -> web.StreamResponse:
+    whole = json.dumps(reply("x")).encode()
+    response = web.StreamResponse(headers={"Content-Type": "application/json", "Content-Length": str(len(whole))})
+    await response.prepare(request)
+    await response.write(whole[:30])
+    assert request.transport is not None
+    request.transport.close()
+    return response
+
+
 async def reset(_server: Server, request: web.Request, _body: dict[str, Any]) -> web.StreamResponse:
     assert request.transport is not None
     request.transport.abort()
@@ -156,6 +176,8 @@ async def hang(*_: Any) -> web.StreamResponse:
         pytest.param(status(500), 20, id="internal"),
         pytest.param(status(503), 20, id="unavailable"),
         pytest.param(cut_json, 20, id="cut JSON"),
+        pytest.param(half_a_body, 20, id="half a body"),
+        pytest.param(status(200, "<html>Just a moment</html>"), 20, id="a page"),
         pytest.param(reset, 20, id="reset"),
         pytest.param(hang, 3, id="hangs"),
     ],
@@ -253,3 +275,69 @@ def test_closing_answers_what_is_in_flight(server: Server, client: Any) -> None:
             time.sleep(0.01)
         engine.close()
         assert {outcome.reason for outcome in waiting.result(10)} == {"engine_unavailable"}
+
+
+def replies_of(engine: ChatApiGenerator, count: int) -> set[str]:
+    return {text(outcome) for outcome in engine.generate([ask(str(number)) for number in range(count)])}
+
+
+def test_replicas_get_the_same_share(server: Server, client: Any) -> None:
+    with serving() as other:
+        engine = client(replicas=(other.base_url,), concurrency=4)
+        assert replies_of(engine, 60) == {f"echo {number}" for number in range(60)}
+        assert abs(len(server.bodies) - len(other.bodies)) <= 12
+        engine.close()
+
+
+def test_a_crowded_server_gets_fewer_requests_and_answers_all(server: Server, client: Any) -> None:
+    async def crowded(server: Server, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        if server.running > 6:
+            return web.Response(status=429)
+        await asyncio.sleep(0.02)
+        return await echo(server, request, body)
+
+    server.handler = crowded
+    assert replies_of(client(concurrency=64), 300) == {f"echo {number}" for number in range(300)}
+    assert len(server.bodies) < 2 * 300
+
+
+def test_a_dead_replica_does_not_hold_up_the_others(server: Server, client: Any) -> None:
+    with serving() as dying:
+        dying.handler = hang
+        engine = client(replicas=(dying.base_url,), concurrency=8, timeout_s=4)
+        assert replies_of(engine, 40) == {f"echo {number}" for number in range(40)}
+        engine.close()
+
+
+def test_servers_that_answer_nothing_are_given_up(server: Server, client: Any) -> None:
+    server.handler = status(503, "warming up")
+    start = time.monotonic()
+    outcomes = list(client(timeout_s=1, concurrency=2).generate([ask(str(number)) for number in range(40)]))
+    assert {outcome.reason for outcome in outcomes} == {"engine_unavailable"}
+    assert len(outcomes) == 40
+    assert time.monotonic() - start < 10
+
+
+@pytest.mark.parametrize(
+    ("field", "said"),
+    [
+        pytest.param("seed", '{"error": {"message": "Unsupported parameter", "param": "seed"}}', id="seed"),
+        pytest.param("response_format", '{"error": "json_schema is not supported by this model"}', id="schema"),
+        pytest.param("repetition_penalty", '{"detail": "Unrecognized field: repetition_penalty"}', id="penalty"),
+    ],
+)
+def test_a_field_that_the_server_lacks_is_left_out_and_said_once(
+    server: Server, client: Any, caplog: pytest.LogCaptureFixture, field: str, said: str
+) -> None:
+    async def lacking(server: Server, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        return web.Response(status=400, text=said) if field in body else await echo(server, request, body)
+
+    server.handler = lacking
+    sampling, schema = Sampling(repetition_penalty=1.1), json.dumps({"type": "array"})
+    engine = client(concurrency=1)
+    with caplog.at_level(logging.WARNING):
+        for number in range(3):
+            (outcome,) = engine.generate([ask(str(number), sampling, schema)])
+            assert text(outcome) == f"echo {number}"
+    assert [field in body for body in server.bodies] == [True, False, False, False]
+    assert len([record for record in caplog.records if field in record.getMessage()]) == 1

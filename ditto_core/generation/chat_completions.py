@@ -1,0 +1,115 @@
+"""Chat completions: what the chat-api engine writes to a server, and what its answers mean. Pure.
+
+In:   a `Request`; an answer's bytes.
+Out:  the JSON body that asks it; a `Completion`, or a failure with its name.
+
+Example answer of a server:
+    {"choices": [{"message": {"content": "In Warsaw."}, "finish_reason": "stop"}], "usage": {"prompt_tokens": 52, ...}}
+"""
+
+import json
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from ditto_core.errors import SourceUnavailable
+from ditto_core.generation.generator import Completion, Failure, Outcome, Request
+
+OPTIONAL = ("response_format", "repetition_penalty", "seed")
+"""Fields that some servers lack; a server that says so is asked again without them."""
+_TOO_LONG_CODES = frozenset(
+    {"context_length_exceeded", "exceed_context_size_error", "input_tokens", "input_text", "string_above_max_length"}
+)
+_TOO_LONG_WORDS = ("context length", "context window", "context size")
+_UNKNOWN_WORDS = ("support", "unknown", "unrecognized", "unexpected", "not permitted", "not allowed", "not available", "invalid")
+_SPELLINGS: Mapping[str, tuple[str, ...]] = {
+    "response_format": ("response_format", "response format", "json_schema", "structured output"),
+    "repetition_penalty": ("repetition_penalty",),
+    "seed": ("seed",),
+}
+
+
+def payload(request: Request, model: str, lacks: Collection[str] = ()) -> dict[str, Any]:
+    """The JSON body of a request. Fields that only some servers know are sent only where they say something.
+
+    Args:
+        lacks: Those of `OPTIONAL` that the server does not know.
+    """
+    sampling = request.sampling
+    body: dict[str, Any] = {
+        "model": model,
+        "messages": [{"role": message.role, "content": message.content} for message in request.messages],
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "max_tokens": sampling.max_tokens,
+        "stream": False,
+        "seed": request.seed(),
+    }
+    if sampling.repetition_penalty != 1:
+        body["repetition_penalty"] = sampling.repetition_penalty
+    if request.schema:
+        schema = {"name": "reply", "schema": json.loads(request.schema), "strict": True}
+        body["response_format"] = {"type": "json_schema", "json_schema": schema}
+    return {field: value for field, value in body.items() if field not in lacks}
+
+
+def read_completion(body: bytes, key: str) -> Outcome:
+    """The reply in a server's 200 answer; without any choice it is a failure, "empty_choices".
+
+    Raises:
+        SourceUnavailable: Cut or wrong JSON.
+    """
+    try:
+        answer = json.loads(body)
+        choices = answer["choices"]
+        if not choices:
+            return Failure(key, "empty_choices", body[:500].decode("utf-8", "replace"))
+        text, finish_reason = choices[0]["message"]["content"], choices[0].get("finish_reason")
+        if not isinstance(text, str | None):
+            raise TypeError("content is not text")
+        usage = answer.get("usage") or {}
+        cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens")
+        counts = [int(count or 0) for count in (usage.get("prompt_tokens"), usage.get("completion_tokens"), cached)]
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        problem = f"not a chat completion ({type(error).__name__}); the answer begins"
+        raise SourceUnavailable(f"{problem} {body[:200].decode('utf-8', 'replace')!r}") from error
+    return Completion(key, text or "", finish_reason or "", *counts)
+
+
+def is_too_long(body: bytes) -> bool:
+    """Whether an error says that the context is too short; servers name it in code, type, param or only in words."""
+    error = _error(body)
+    if {str(error.get(field)) for field in ("code", "type", "param")} & _TOO_LONG_CODES:
+        return True
+    return any(words in str(error.get("message")).lower() for words in _TOO_LONG_WORDS)
+
+
+def unknown_field(body: bytes, sent: Collection[str]) -> str | None:
+    """Which of the `OPTIONAL` fields that were sent an error says the server does not know."""
+    error = _error(body)
+    message = str(error.get("message")).lower()
+    for field in OPTIONAL:
+        said = message if any(words in message for words in _UNKNOWN_WORDS) else ""
+        if field in sent and (str(error.get("param")) == field or any(name in said for name in _SPELLINGS[field])):
+            return field
+    return None
+
+
+def _error(body: bytes) -> Mapping[str, Any]:
+    """What an error answer says, as a table with at least a message."""
+    try:
+        answer = json.loads(body)
+    except ValueError:
+        answer = body.decode("utf-8", "replace")
+    error = answer.get("error", answer) if isinstance(answer, Mapping) else answer
+    if isinstance(error, Mapping) and "message" in error:
+        return error
+    extra = error if isinstance(error, Mapping) else {}
+    return {**extra, "message": error if isinstance(error, str) else json.dumps(error)}
+
+
+def retry_after(header: str | None) -> float | None:
+    """Retry-After in seconds; its date form is ignored, since the clocks may differ."""
+    try:
+        return max(0.0, float(header)) if header else None
+    except ValueError:
+        return None
