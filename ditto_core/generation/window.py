@@ -14,6 +14,7 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Sequence
+from functools import partial
 
 from ditto_core.errors import SourceUnavailable
 
@@ -126,8 +127,13 @@ class Windows:
             free = [server for server in self.servers if server.has_room(now)]
             if not free:
                 return
-            server = min(free, key=lambda server, failed=failed: (server is failed, server.in_flight, server.sent))
+            server = min(free, key=partial(_preference, failed))
             server.in_flight += 1
             server.sent += 1
             self._waiting.popleft()
             place.set_result(server)
+
+
+def _preference(failed: Server | None, server: Server) -> tuple[bool, int, int]:
+    """Smallest for the server to take: another than failed before, with few requests now, with few so far."""
+    return server is failed, server.in_flight, server.sent

@@ -285,7 +285,7 @@ def test_replicas_get_the_same_share(server: Server, client: Any) -> None:
     with serving() as other:
         engine = client(replicas=(other.base_url,), concurrency=4)
         assert replies_of(engine, 60) == {f"echo {number}" for number in range(60)}
-        assert abs(len(server.bodies) - len(other.bodies)) <= 12
+        assert min(len(server.bodies), len(other.bodies)) >= 20
         engine.close()
 
 
