@@ -1,30 +1,32 @@
-"""The memo: row key -> raw completion, in front of the generator, so that nothing is paid for twice.
+"""The memo: row key -> raw completion, kept for good, so that nothing is paid for twice.
 
-`MemoisedGenerator` looks every request up first, asks the engine for the rest only, and keeps what came back. Completions are
-committed in groups, at most 0.2 s behind, so a kill -9 costs what was in flight and no more. Two threads that ask the same
-at once share one request. Failures are not kept: the next run asks again.
+In:   completions, each under the row key of its request.
+Out:  the same, to any thread, process or host that asks with that key; counts of what is kept and of what it saved.
 
-SQLite by default; PostgreSQL when several hosts share one memo (SQLAlchemy Core, same table).
+Completions are committed in groups, at most 0.2 s behind, so a kill -9 costs what was in flight and no more. SQLite by default;
+PostgreSQL when several hosts share one memo (SQLAlchemy Core, same tables). `memoised.py` puts it in front of an engine.
 """
 
 import queue
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ditto_core.errors import InvalidInput
-from ditto_core.generation.generator import Completion, Failure, Generator, Outcome, Request
-from ditto_core.recipe import ModelIdentity
+from ditto_core.generation.generator import Completion
 
 _GROUP_SECONDS = 0.2
-_GROUP_ROWS = 500
+_GROUP_ROWS = 10_000
 _LOOKUP_ROWS = 500
+_CONNECTIONS = 8
+_LONGEST_WAIT_S = 600.0  # for a connection; hundreds of threads share them, each for less than a millisecond
 
 _METADATA = sa.MetaData()
 _COMPLETIONS = sa.Table(
@@ -32,35 +34,68 @@ _COMPLETIONS = sa.Table(
     _METADATA,
     sa.Column("key", sa.String(64), primary_key=True),
     sa.Column("text", sa.Text, nullable=False),
-    sa.Column("finish_reason", sa.String(32), nullable=False),
+    sa.Column("finish_reason", sa.Text, nullable=False),
     sa.Column("prompt_tokens", sa.Integer, nullable=False),
     sa.Column("completion_tokens", sa.Integer, nullable=False),
     sa.Column("purpose", sa.String(64), nullable=False),
-    sa.Column("weights", sa.String(255), nullable=False),
+    sa.Column("weights", sa.Text, nullable=False),
+    sa.Column("created", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
 )
+_TRAFFIC = sa.Table(
+    "traffic",
+    _METADATA,
+    sa.Column("purpose", sa.String(64), primary_key=True),
+    sa.Column("weights", sa.Text, primary_key=True),
+    sa.Column("calls", sa.BigInteger, nullable=False),
+    sa.Column("hits", sa.BigInteger, nullable=False),
+)
+ROW = ("key", "text", "finish_reason", "prompt_tokens", "completion_tokens", "purpose", "weights")
+"""Columns of a kept completion, as export writes them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What the memo holds of one stage and model.
+
+    Attributes:
+        purpose: Name of the stage's requests, such as "queries".
+        weights: Digest of the model's weights, or the name of a server's model.
+        completions: Number of replies kept.
+        tokens: New tokens of these replies.
+        size: Characters of these replies.
+        calls: Requests that an engine was asked, over all finished runs.
+        hits: Requests that the memo answered, over all finished runs.
+    """
+
+    purpose: str
+    weights: str
+    completions: int
+    tokens: int
+    size: int
+    calls: int
+    hits: int
 
 
 class Memo:
     """The store of completions. Safe to use from many threads and processes.
 
     Raises:
-        InvalidInput: The database cannot be reached, or the file is not a memo.
+        InvalidInput: The database cannot be reached, or it is not a memo.
     """
 
     def __init__(self, url: str) -> None:
-        try:
-            self._engine = sa.create_engine(url)
+        self._shown = sa.engine.make_url(url).render_as_string(hide_password=True) if "://" in url else url
+        with self._explained():
+            self._engine = sa.create_engine(
+                url,
+                pool_size=_CONNECTIONS,
+                max_overflow=_CONNECTIONS,
+                pool_timeout=_LONGEST_WAIT_S,
+                pool_pre_ping="sqlite" not in url,
+            )
             if self._engine.dialect.name == "sqlite":
                 sa.event.listen(self._engine, "connect", _tune_sqlite)
-            _METADATA.create_all(self._engine)
-            with self._engine.connect() as connection:
-                connection.execute(sa.select(_COMPLETIONS).limit(1))
-        except (sa.exc.SQLAlchemyError, ModuleNotFoundError) as error:
-            shown = sa.engine.make_url(url).render_as_string(hide_password=True) if "://" in url else url
-            raise InvalidInput(
-                f"the memo at {shown!r} cannot be used: {_first_line(error)}. Expected a database that Ditto made, "
-                f"or an address like sqlite:///ditto-data/memo.db; move a damaged file away to start a new one."
-            ) from error
+            self._prepare()
         self._pending: dict[str, tuple[Completion, dict[str, Any]]] = {}
         self._queue: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
@@ -69,11 +104,15 @@ class Memo:
         self._writer.start()
 
     def lookup(self, keys: Sequence[str]) -> dict[str, Completion]:
-        """Row key -> completion, for those that are known."""
+        """Row key -> completion, for those that are known.
+
+        Raises:
+            InvalidInput: The database is damaged or gone.
+        """
         with self._lock:
             found = {key: self._pending[key][0] for key in keys if key in self._pending}
         missing = [key for key in keys if key not in found]
-        with self._engine.connect() as connection:
+        with self._explained(), self._engine.connect() as connection:
             for start in range(0, len(missing), _LOOKUP_ROWS):
                 part = missing[start : start + _LOOKUP_ROWS]
                 rows = connection.execute(sa.select(_COMPLETIONS).where(_COMPLETIONS.c.key.in_(part)))
@@ -102,11 +141,76 @@ class Memo:
             self._pending[completion.key] = (completion, row)
         self._queue.put(row)
 
-    def count(self) -> dict[str, int]:
-        """Purpose -> number of completions kept."""
-        with self._engine.connect() as connection:
-            counted = sa.select(_COMPLETIONS.c.purpose, sa.func.count().label("number")).group_by(_COMPLETIONS.c.purpose)
-            return {row.purpose: row.number for row in connection.execute(counted)}
+    def add_traffic(self, weights: str, calls: Mapping[str, int], hits: Mapping[str, int]) -> None:
+        """Add up what a run asked of a model, by purpose."""
+        insert = self._insert(_TRAFFIC)
+        statement = insert.on_conflict_do_update(
+            index_elements=["purpose", "weights"],
+            set_={name: _TRAFFIC.c[name] + insert.excluded[name] for name in ("calls", "hits")},
+        )
+        rows = [
+            {"purpose": purpose, "weights": weights, "calls": calls.get(purpose, 0), "hits": hits.get(purpose, 0)}
+            for purpose in sorted({*calls, *hits})
+        ]
+        if rows:
+            with self._explained(), self._engine.begin() as connection:
+                connection.execute(statement, rows)
+
+    def kept(self) -> list[Kept]:
+        """What is kept, by stage and model."""
+        counted = sa.select(
+            _COMPLETIONS.c.purpose,
+            _COMPLETIONS.c.weights,
+            sa.func.count(),
+            sa.func.sum(_COMPLETIONS.c.completion_tokens),
+            sa.func.sum(sa.func.length(_COMPLETIONS.c.text)),
+        ).group_by(_COMPLETIONS.c.purpose, _COMPLETIONS.c.weights)
+        with self._explained(), self._engine.connect() as connection:
+            traffic = {(row.purpose, row.weights): (row.calls, row.hits) for row in connection.execute(sa.select(_TRAFFIC))}
+            rows = {(purpose, weights): counts for purpose, weights, *counts in connection.execute(counted)}
+        kept = []
+        for purpose, weights in sorted({*rows, *traffic}):
+            completions, tokens, size = map(int, rows.get((purpose, weights), (0, 0, 0)))
+            calls, hits = traffic.get((purpose, weights), (0, 0))
+            kept.append(Kept(purpose, weights, completions, tokens, size, calls, hits))
+        return kept
+
+    def rows(self) -> Iterator[list[Mapping[str, Any]]]:
+        """All completions in the order of their keys, some at a time."""
+        chosen = sa.select(*(_COMPLETIONS.c[name] for name in ROW)).order_by(_COMPLETIONS.c.key)
+        with self._explained(), self._engine.connect().execution_options(yield_per=_LOOKUP_ROWS) as connection:
+            for part in connection.execute(chosen).mappings().partitions():
+                yield [dict(row) for row in part]
+
+    def add(self, rows: Sequence[Mapping[str, Any]]) -> int:
+        """Keep completions of another memo; those whose key is known stay as they are. Returns how many were new."""
+        if not rows:
+            return 0
+        unique = list({row["key"]: dict(row) for row in rows}.values())
+        statement = self._insert(_COMPLETIONS).on_conflict_do_nothing(index_elements=["key"])
+        with self._explained(), self._engine.begin() as connection:
+            before = connection.scalar(sa.select(sa.func.count()).select_from(_COMPLETIONS)) or 0
+            connection.execute(statement, unique)
+            return (connection.scalar(sa.select(sa.func.count()).select_from(_COMPLETIONS)) or 0) - before
+
+    def prune(self, *, before: datetime | None = None, weights: str = "") -> int:
+        """Forget completions, and give their space back. Returns how many.
+
+        Args:
+            before: Those that were kept before this time; None is any time.
+            weights: Those of models whose `Kept.weights` begin so; "" is any model.
+        """
+        conditions = [_COMPLETIONS.c.weights.startswith(weights, autoescape=True)] if weights else []
+        if before is not None:
+            conditions.append(_COMPLETIONS.c.created < before)
+        with self._explained():
+            with self._engine.begin() as connection:
+                gone = connection.execute(sa.delete(_COMPLETIONS).where(sa.true(), *conditions)).rowcount
+                if weights:
+                    connection.execute(sa.delete(_TRAFFIC).where(_TRAFFIC.c.weights.startswith(weights, autoescape=True)))
+            with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+                connection.execute(sa.text("VACUUM"))
+        return gone
 
     def close(self) -> None:
         """Write what is pending and let go of the database.
@@ -120,14 +224,48 @@ class Memo:
         if self._broken is not None:
             raise self._broken
 
+    def _prepare(self) -> None:
+        """Make the tables where there are none, and read from them.
+
+        Raises:
+            InvalidInput: A file of something else, to which nothing is added.
+        """
+        tables = set(sa.inspect(self._engine).get_table_names())
+        if self._engine.dialect.name == "sqlite" and tables and "completions" not in tables:
+            raise InvalidInput(
+                f"the memo at {self._shown!r} cannot be used: it is another program's database, with the tables "
+                f"{', '.join(sorted(tables)[:5])}. Set memo_url to a file that Ditto made, or to one that does not exist yet."
+            )
+        _METADATA.create_all(self._engine)
+        with self._engine.connect() as connection:
+            for table in _METADATA.sorted_tables:
+                connection.execute(sa.select(table).limit(1)).all()
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turn what the database says into words that help."""
+        try:
+            yield
+        except (sa.exc.SQLAlchemyError, ModuleNotFoundError) as error:
+            raise InvalidInput(
+                f"the memo at {self._shown!r} cannot be used: {_first_line(error)}. Expected a database that Ditto made, "
+                f"or an address like sqlite:///ditto-data/memo.db; move a damaged file away to start a new one."
+            ) from error
+
+    def _insert(self, table: sa.Table) -> Any:
+        """An INSERT that knows ON CONFLICT; both databases have it, with the same words but in two classes."""
+        return (postgresql.insert if self._engine.dialect.name == "postgresql" else sqlite.insert)(table)
+
     def _write_groups(self) -> None:
         """Body of the writer thread: take what is there, commit it, pause; None ends it."""
+        statement = self._insert(_COMPLETIONS).on_conflict_do_nothing(index_elements=["key"])
         while True:
             group, ended = self._next_group()
             if group:
                 try:
-                    self._insert(group)
-                except sa.exc.SQLAlchemyError as error:
+                    with self._engine.begin() as connection:
+                        connection.execute(statement, list({row["key"]: row for row in group}.values()))
+                except Exception as error:  # nobody else would hear of it: `store` and `close` raise it
                     self._broken = InvalidInput(
                         f"the memo cannot be written: {_first_line(error)}. Free some space or repair the database, then "
                         f"run the command again; what was committed before is kept."
@@ -154,123 +292,6 @@ class Memo:
                 return group, True
             group.append(row)
         return group, False
-
-    def _insert(self, rows: list[dict[str, Any]]) -> None:
-        make = postgresql.insert if self._engine.dialect.name == "postgresql" else sqlite.insert
-        unique = list({row["key"]: row for row in rows}.values())
-        with self._engine.begin() as connection:
-            connection.execute(make(_COMPLETIONS).on_conflict_do_nothing(index_elements=["key"]), unique)
-
-
-@dataclass(slots=True)
-class Usage:
-    """What a run asked for, by purpose.
-
-    Attributes:
-        calls: Requests that an engine answered or failed.
-        hits: Requests that the memo answered, or that another thread had in flight.
-    """
-
-    calls: Counter[str] = field(default_factory=Counter)
-    hits: Counter[str] = field(default_factory=Counter)
-    tokens: Counter[str] = field(default_factory=Counter)
-
-
-class MemoisedGenerator:
-    """A `Generator` that pays for each row key once.
-
-    Args:
-        identity: Of the model, so that keys are known before anything is loaded.
-        engine: Makes the engine at the first request that the memo does not know.
-    """
-
-    def __init__(self, identity: ModelIdentity, engine: Callable[[], Generator], memo: Memo) -> None:
-        self.identity = identity
-        self.usage = Usage()
-        self._make_engine = engine
-        self._engine: Generator | None = None
-        self._memo = memo
-        self._lock = threading.Lock()
-        self._in_flight: dict[str, _Flight] = {}
-
-    def generate(self, requests: Sequence[Request]) -> Iterator[Outcome]:
-        """Answer requests: known ones first, then new ones as the engine finishes them, then those another thread asked."""
-        wanted = {request.key(self.identity): request for request in requests}
-        # Claimed before it is looked up: a request that another thread finishes in between is then found in the memo.
-        mine, theirs = self._claim(wanted)
-        try:
-            known = self._memo.lookup(list(mine))
-            for key, completion in known.items():
-                self.usage.hits[wanted[key].purpose] += 1
-                mine[key].outcome = completion
-                self._land({key: mine[key]})
-                yield completion
-            unknown = {key: wanted[key] for key in mine if key not in known}
-            if unknown:
-                yield from self._ask(unknown, mine)
-        finally:
-            self._land(mine)
-        for key, flight in theirs.items():
-            flight.landed.wait()
-            self.usage.hits[wanted[key].purpose] += 1
-            yield flight.outcome or Failure(key, "engine_unavailable", "the thread that asked this was interrupted")
-
-    def count_tokens(self, text: str) -> int:
-        """As the engine counts; makes the engine, which loads its tokenizer alone."""
-        return self.engine.count_tokens(text)
-
-    def close(self) -> None:
-        """Free the engine, if one was made. The memo is closed by its owner."""
-        with self._lock:
-            engine, self._engine = self._engine, None
-        if engine is not None:
-            engine.close()
-
-    @property
-    def engine(self) -> Generator:
-        """The engine behind the memo."""
-        with self._lock:
-            if self._engine is None:
-                self._engine = self._make_engine()
-            return self._engine
-
-    def _ask(self, requests: dict[str, Request], flights: "dict[str, _Flight]") -> Iterator[Outcome]:
-        for outcome in self.engine.generate(list(requests.values())):
-            request = requests[outcome.key]
-            self.usage.calls[request.purpose] += 1
-            if isinstance(outcome, Completion):
-                self.usage.tokens[request.purpose] += outcome.completion_tokens
-                self._memo.store(outcome, purpose=request.purpose, weights=self.identity.weights)
-            flights[outcome.key].outcome = outcome
-            self._land({outcome.key: flights[outcome.key]})
-            yield outcome
-
-    def _claim(self, keys: Iterable[str]) -> "tuple[dict[str, _Flight], dict[str, _Flight]]":
-        """Split keys into those that this thread now answers and those that another has in flight."""
-        mine: dict[str, _Flight] = {}
-        theirs: dict[str, _Flight] = {}
-        with self._lock:
-            for key in keys:
-                if key in self._in_flight:
-                    theirs[key] = self._in_flight[key]
-                else:
-                    mine[key] = self._in_flight[key] = _Flight()
-        return mine, theirs
-
-    def _land(self, flights: "dict[str, _Flight]") -> None:
-        with self._lock:
-            for key, flight in flights.items():
-                if self._in_flight.get(key) is flight:
-                    del self._in_flight[key]
-                flight.landed.set()
-
-
-@dataclass(slots=True)
-class _Flight:
-    """A request under way, and who waits for it."""
-
-    landed: threading.Event = field(default_factory=threading.Event)
-    outcome: Outcome | None = None
 
 
 def _tune_sqlite(connection: Any, _record: Any) -> None:

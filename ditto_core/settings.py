@@ -133,6 +133,8 @@ class SimulationSettings(_Section):
     """New tokens of a response (paper section 3.3)."""
     profile_tokens: int = Field(3000, ge=32)
     """Budget of one profile in a prompt; two must fit beside the reply (paper: sequence 8,192)."""
+    history_turns: int = Field(0, ge=0, le=20)
+    """Earlier exchanges of the session shown before each question; 0 asks each question alone (paper)."""
     evidence: int = Field(3, ge=1, le=10)
     """Claims and sentences kept as evidence per question."""
 

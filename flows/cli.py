@@ -161,6 +161,25 @@ def plan(settings: Settings, as_json: Json = False) -> None:
 
 @app.command()
 @takes_settings
+def memo(
+    settings: Settings,
+    action: Annotated[str, typer.Argument(help="show, prune, export or import.")] = "show",
+    file: Annotated[Path | None, typer.Argument(help="Parquet file of export and import.")] = None,
+    older_than: Annotated[float | None, typer.Option(help="prune: days.")] = None,
+    model: Annotated[str, typer.Option(help="prune: beginning of a model's name or digest, as show prints it.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Show what the store of completions holds and saved; prune it by age or model, export it, import into it."""
+    from flows import memo_command
+
+    result = memo_command.run(settings, action, file, older_than, model)
+    typer.echo("\n".join(memo_command.describe(result)))
+    if as_json:
+        typer.echo(json.dumps(result, ensure_ascii=False))
+
+
+@app.command()
+@takes_settings
 def chat(
     settings: Settings,
     role: Annotated[str, typer.Option(help="Label of a character, such as 'Ada Lovelace'.")],

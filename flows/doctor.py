@@ -38,7 +38,7 @@ def examine(settings: Settings) -> list[Finding]:
         "disk": lambda: _disk(Path(settings.data_root)),
         "engine": lambda: choose_engine(resources.resolve_model(settings.generation)),
         "model": lambda: resources.identify(settings.generation).weights[:40],
-        "memo": lambda: f"{sum(resources.memo(settings).count().values())} completions",
+        "memo": lambda: f"{sum(kept.completions for kept in resources.memo(settings).kept())} completions",
         "endpoint": lambda: _reachable(settings.knowledge.sparql_endpoint),
     }
     return [_finding(name, check) for name, check in checks.items()]

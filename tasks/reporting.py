@@ -11,6 +11,7 @@ from prefect import get_run_logger
 from prefect.artifacts import create_markdown_artifact, create_progress_artifact, update_progress_artifact
 
 from ditto_core.ledger import Ledger, Loss
+from ditto_core.memoised import Usage
 
 _SECONDS_BETWEEN_REPORTS = 5.0
 _LINES = 1_000
@@ -44,7 +45,7 @@ class Meter:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def step(self, done: int | None = None, note: str = "") -> None:
-        """Count one step, or set the number that is done; the note says more in the artifact."""
+        """Count one step, or set the number that is done; the note says more in the log and the artifact."""
         with self._lock:
             self.done = self.done + 1 if done is None else done
             now = time.monotonic()
@@ -65,7 +66,8 @@ class Meter:
     def _report(self, now: float, note: str) -> None:
         rate = self.done / max(now - self._started, 1e-9)
         left = (self.total - self.done) / rate if rate else 0.0
-        get_run_logger().info("%s: %d of %d, %.1f per second, about %.0f s left", self.name, self.done, self.total, rate, left)
+        said = f"{self.done} of {self.total}, {rate:.1f} per second, about {left:.0f} s left"
+        get_run_logger().info("%s: %s", self.name, "; ".join(filter(None, (said, note))))
         percent = 100.0 * self.done / max(self.total, 1)
         shown = f"{self.name}: {note}" if note else self.name
         if self._artifact is None:
@@ -77,6 +79,17 @@ class Meter:
 def span(labels: Sequence[str]) -> str:
     """The first and the last of a shard's roles, as its log and its name show them."""
     return f"{labels[0]} to {labels[-1]}" if labels else "none"
+
+
+def traffic(usage: Usage, seconds: float) -> str:
+    """What a model was asked, and how fast it answered, in one line."""
+    calls, hits = usage.calls.total(), usage.hits.total()
+    tokens_out, tokens_in = (count / max(seconds, 1e-9) for count in (usage.completion_tokens, usage.prompt_tokens))
+    cached = usage.cached_tokens / max(usage.prompt_tokens, 1)
+    return (
+        f"{calls} model calls, {hits} answered by the memo; {tokens_out:.0f} tokens per second out, {tokens_in:.0f} in, "
+        f"{cached:.0%} of them from the prefix cache"
+    )
 
 
 def log_ledger(what: str, ledger: Ledger) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from ditto_core.embedded import seed_folder
 from ditto_core.generation import generator as engines
-from ditto_core.memo import Memo, MemoisedGenerator
+from ditto_core.memo import Memo
+from ditto_core.memoised import MemoisedGenerator
 from ditto_core.recipe import ModelIdentity, digest
 from ditto_core.settings import GenerationSettings, Settings
 

@@ -1,5 +1,6 @@
 """Tasks of the simulation stage: whom each role is paired with, then dialogues shard by shard."""
 
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -77,15 +78,16 @@ def simulate_dialogues(
             settings.generation.model,
             settings.generation.engine,
         )
-        meter = reporting.Meter(key.name, 0)
+        generator, started = resources.generator(settings, settings.generation).metered(), time.monotonic()
+        meter = reporting.Meter(key.name, len(places))
+
+        def traffic() -> str:
+            return reporting.traffic(generator.usage, time.monotonic() - started)
+
         result = dialogues.simulate(
-            places,
-            shown,
-            resources.generator(settings, settings.generation),
-            languages.load(language),
-            settings.simulation,
-            meter.advance,
+            places, shown, generator, languages.load(language), settings.simulation, lambda done, _: meter.step(done, traffic())
         )
+        get_run_logger().info("%s: %s", key.name, traffic())
         reporting.log_ledger(key.name, result.ledger)
         return store.write(key, Dialogue, result.dialogues, result.ledger)
 

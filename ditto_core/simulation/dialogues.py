@@ -4,26 +4,34 @@ Input:   the roles' places, the profiles that their prompts show, a generator.
 Output:  one `Dialogue` a role, and a ledger whose unit is the turn: a question put to a role.
 Source:  arXiv 2401.12474, algorithm 1.
 
+Many roles are under way at once, each on its own: one waits for another draw of its questions while the next one answers already,
+so that the engine never runs dry between questions and answers. They start in the order of the shard, which keeps the requests of
+one role together for the engine's prefix cache.
+
 A pair is asked for once for its role and once for its partner, often in another shard; the memo in front of the generator
 makes that one request. So no shard waits for another, and each is a pure function of the profiles it shows.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, replace
 
 from ditto_core.errors import RowFailed
 from ditto_core.generation.generator import Completion, Generator, Outcome, Request
 from ditto_core.knowledge.profiles import facts
 from ditto_core.languages import Language
 from ditto_core.ledger import Ledger
-from ditto_core.records import Dialogue, Kind, Place, Profile, Query, Turn
+from ditto_core.records import Dialogue, Kind, Message, Place, Profile, Query, Turn
 from ditto_core.settings import SimulationSettings
 from ditto_core.simulation import evidence, queries, responses
+
+ROLES_AT_ONCE = 64
+"""Of one shard: with about six requests each, and several shards at once, they keep a large engine's batch full."""
 
 Pair = tuple[str, str]
 """Q-ids: whose questions they are, and to whom they are foreign."""
 OnProgress = Callable[[int, int], None]
-"""Called with requests done and requests in all."""
+"""Called, in the thread of the shard, with roles done and roles in all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +45,15 @@ class Simulated:
 
     dialogues: list[Dialogue]
     ledger: Ledger
+
+
+@dataclass(frozen=True, slots=True)
+class _QueryList:
+    """The questions of a pair, or why there are none."""
+
+    questions: Sequence[tuple[str, str]]
+    key: str
+    error: RowFailed | None = None
 
 
 def simulate(
@@ -53,15 +70,27 @@ def simulate(
         places: The shard's roles.
         profiles: Of these, their partners and their askers.
     """
-    pairs = sorted({pair for place in places for pair, _ in _pairs(place)})
-    lists = _ask_queries(pairs, profiles, generator, language, settings, on_progress)
-    ledger = Ledger()
-    asked: dict[str, list[Query]] = {place.role: [] for place in places}
-    for place in places:
-        for pair, kind in _pairs(place):
-            ledger.inputs += settings.queries_per_pair
-            asked[place.role] += _put(pair, kind, place.role, lists[pair], profiles, language, settings, ledger)
-    dialogues = _ask_responses(asked, profiles, generator, language, settings, ledger, on_progress)
+    shard = _Shard(profiles, generator, language, settings)
+    pool = ThreadPoolExecutor(ROLES_AT_ONCE, thread_name_prefix="role")
+    lists: dict[Pair, Future[_QueryList]] = {}
+    sessions: list[Future[tuple[list[Turn], Ledger]]] = []
+    try:
+        for place in places:
+            # First in, first out: a session starts after the lists that it waits for, so no worker waits for ever.
+            for pair, _ in _pairs(place):
+                if pair not in lists:
+                    lists[pair] = pool.submit(shard.ask_list, pair)
+            sessions.append(pool.submit(shard.play, place, {pair: lists[pair] for pair, _ in _pairs(place)}))
+        for done, session in enumerate(as_completed(sessions), 1):
+            session.result()
+            on_progress(done, len(sessions))
+    finally:
+        pool.shutdown(cancel_futures=True)
+    played = [session.result() for session in sessions]
+    ledger = Ledger.total(account for _, account in played)
+    dialogues = [Dialogue(profiles[place.role], tuple(turns)) for place, (turns, _) in zip(places, played, strict=True) if turns]
+    if len(dialogues) < len(places):
+        ledger.notes["no_turns"] = len(places) - len(dialogues)
     return Simulated(dialogues, ledger)
 
 
@@ -71,115 +100,91 @@ def _pairs(place: Place) -> list[tuple[Pair, Kind]]:
 
 
 @dataclass(frozen=True, slots=True)
-class _QueryList:
-    """The questions of a pair, or why there are none."""
+class _Shard:
+    """What all roles of a shard share. Its methods run in many threads at once."""
 
-    questions: Sequence[tuple[str, str]]
-    key: str
-    error: RowFailed | None = None
+    profiles: Mapping[str, Profile]
+    generator: Generator
+    language: Language
+    settings: SimulationSettings
 
+    def ask_list(self, pair: Pair) -> _QueryList:
+        """The first valid draw of a pair; a later one is only asked for where the earlier ones were unusable."""
+        role, partner = (self.profiles[qid] for qid in pair)
+        draws = self.settings.query_samples if self.settings.query_mode == "samples" else 2
+        found = _QueryList((), "")
+        for sample in range(draws):
+            request = queries.request(role, partner, self.language, self.settings, self.generator.count_tokens, sample)
+            (outcome,) = self.generator.generate([request])
+            try:
+                return _QueryList(queries.parse(_replied(outcome), self.settings.queries_per_pair), outcome.key)
+            except RowFailed as error:
+                found = _QueryList((), outcome.key, error)
+        return found
 
-def _ask_queries(
-    pairs: Sequence[Pair],
-    profiles: Mapping[str, Profile],
-    generator: Generator,
-    language: Language,
-    settings: SimulationSettings,
-    on_progress: OnProgress,
-) -> dict[Pair, _QueryList]:
-    """The first valid draw of each pair. Later draws are only asked for where the earlier ones were unusable."""
-    found: dict[Pair, _QueryList] = {}
-    draws = settings.query_samples if settings.query_mode == "samples" else 2
-    for sample in range(draws):
-        open_pairs = [pair for pair in pairs if pair not in found or found[pair].error is not None]
-        requests = {
-            pair: queries.request(profiles[pair[0]], profiles[pair[1]], language, settings, generator.count_tokens, sample)
-            for pair in open_pairs
-        }
-        outcomes = _collect(generator, requests.values(), on_progress)
-        for pair, request in requests.items():
-            found[pair] = _read_list(outcomes[request.key(generator.identity)], settings.queries_per_pair)
-    return found
+    def play(self, place: Place, lists: Mapping[Pair, Future[_QueryList]]) -> tuple[list[Turn], Ledger]:
+        """Put all questions to a role, and account for each of them."""
+        ledger = Ledger()
+        put: list[Query] = []
+        for pair, kind in _pairs(place):
+            ledger.inputs += self.settings.queries_per_pair
+            put += self._usable(pair, kind, place.role, lists[pair].result(), ledger)
+        turns: list[Turn] = []
+        role = self.profiles[place.role]
+        requests = responses.requests(
+            role, [query.question for query in put], self.language, self.settings, self.generator.count_tokens
+        )
+        for query, outcome in self._answers(put, requests, turns):
+            try:
+                turns.append(Turn(query, responses.check(_replied(outcome), self.language), outcome.key))
+                ledger.ok += 1
+            except RowFailed as error:
+                ledger.fail(f"{place.role} {query.question}", RowFailed(f"response_{error.reason}", "", raw=error.raw))
+        return turns, ledger
 
+    def _usable(self, pair: Pair, kind: Kind, role: str, answer: _QueryList, ledger: Ledger) -> list[Query]:
+        """The usable questions of a pair, as put to one of its two characters; each lost one is counted."""
+        asker, partner = (self.profiles[qid] for qid in pair)
+        if answer.error is not None:
+            for number in range(self.settings.queries_per_pair):
+                ledger.fail(f"{role} {pair} {number}", RowFailed(f"query_{answer.error.reason}", "", raw=answer.error.raw))
+            return []
+        index = evidence.Index(facts(asker))
+        put: list[Query] = []
+        earlier: list[str] = []
+        for number, (question, reason) in enumerate(answer.questions):
+            try:
+                queries.check(question, earlier, asker, partner, self.language)
+            except RowFailed as error:
+                ledger.fail(f"{role} {pair} {number}", RowFailed(f"query_{error.reason}", "", raw=error.raw))
+                continue
+            earlier.append(question)
+            known = index.choose(question, self.settings.evidence)
+            put.append(Query(role, pair[0], kind, question, reason, known, answer.key))
+        return put
 
-def _read_list(outcome: Outcome, count: int) -> _QueryList:
-    try:
-        return _QueryList(queries.parse(_replied(outcome), count), outcome.key)
-    except RowFailed as error:
-        return _QueryList((), outcome.key, error)
+    def _answers(
+        self, put: Sequence[Query], requests: Sequence[Request], turns: Sequence[Turn]
+    ) -> Iterable[tuple[Query, Outcome]]:
+        """The outcome for each question, in order; with a history one after another, since each shows the turns before it."""
+        if not self.settings.history_turns:
+            outcomes = {outcome.key: outcome for outcome in self.generator.generate(requests)}
+            yield from (
+                (query, outcomes[request.key(self.generator.identity)]) for query, request in zip(put, requests, strict=True)
+            )
+            return
+        for query, request in zip(put, requests, strict=True):
+            system, question = request.messages
+            earlier = [
+                message
+                for turn in turns[-self.settings.history_turns :]
+                for message in (Message("user", turn.query.question), Message("assistant", turn.answer))
+            ]
+            (outcome,) = self.generator.generate([replace(request, messages=(system, *earlier, question))])
+            yield query, outcome
 
 
 def _replied(outcome: Outcome) -> Completion:
     if isinstance(outcome, Completion):
         return outcome
     raise RowFailed(outcome.reason, outcome.detail)
-
-
-def _put(
-    pair: Pair,
-    kind: Kind,
-    role: str,
-    answer: _QueryList,
-    profiles: Mapping[str, Profile],
-    language: Language,
-    settings: SimulationSettings,
-    ledger: Ledger,
-) -> list[Query]:
-    """The usable questions of a pair, as put to one of its two characters; each lost one is counted."""
-    asker, partner = (profiles[qid] for qid in pair)
-    if answer.error is not None:
-        for number in range(settings.queries_per_pair):
-            ledger.fail(f"{role} {pair} {number}", RowFailed(f"query_{answer.error.reason}", "", raw=answer.error.raw))
-        return []
-    index = evidence.Index(facts(asker))
-    put: list[Query] = []
-    earlier: list[str] = []
-    for number, (question, reason) in enumerate(answer.questions):
-        try:
-            queries.check(question, earlier, asker, partner, language)
-        except RowFailed as error:
-            ledger.fail(f"{role} {pair} {number}", RowFailed(f"query_{error.reason}", "", raw=error.raw))
-            continue
-        earlier.append(question)
-        known = index.choose(question, settings.evidence)
-        put.append(Query(role, pair[0], kind, question, reason, known, answer.key))
-    return put
-
-
-def _ask_responses(
-    asked: Mapping[str, Sequence[Query]],
-    profiles: Mapping[str, Profile],
-    generator: Generator,
-    language: Language,
-    settings: SimulationSettings,
-    ledger: Ledger,
-    on_progress: OnProgress,
-) -> list[Dialogue]:
-    """Answer all questions; those of one role stay together, so that they share its profile as a prefix."""
-    requests: dict[tuple[str, Query], Request] = {}
-    for role, put in asked.items():
-        questions = [query.question for query in put]
-        made = responses.requests(profiles[role], questions, language, settings, generator.count_tokens)
-        requests.update(zip(((role, query) for query in put), made, strict=True))
-    outcomes = _collect(generator, requests.values(), on_progress)
-    turns: dict[str, list[Turn]] = {role: [] for role in asked}
-    for (role, query), request in requests.items():
-        key = request.key(generator.identity)
-        try:
-            turns[role].append(Turn(query, responses.check(_replied(outcomes[key]), language), key))
-            ledger.ok += 1
-        except RowFailed as error:
-            ledger.fail(f"{role} {query.question}", RowFailed(f"response_{error.reason}", "", raw=error.raw))
-    silent = sum(not done for done in turns.values())
-    if silent:
-        ledger.notes["no_turns"] = silent
-    return [Dialogue(profiles[role], tuple(done)) for role, done in turns.items() if done]
-
-
-def _collect(generator: Generator, requests: Iterable[Request], on_progress: OnProgress) -> dict[str, Outcome]:
-    wanted = list(requests)
-    outcomes: dict[str, Outcome] = {}
-    for outcome in generator.generate(wanted):
-        outcomes[outcome.key] = outcome
-        on_progress(len(outcomes), len(wanted))
-    return outcomes

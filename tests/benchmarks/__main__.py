@@ -14,7 +14,8 @@ from ditto_core import languages
 from ditto_core.embedded import world
 from ditto_core.generation.generator import Completion, Outcome, Request, Sampling
 from ditto_core.knowledge import wikitext
-from ditto_core.memo import Memo, MemoisedGenerator
+from ditto_core.memo import Memo
+from ditto_core.memoised import MemoisedGenerator
 from ditto_core.recipe import ModelIdentity
 from ditto_core.records import Message
 

@@ -2,18 +2,26 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from ditto_core import memo_exchange
 from ditto_core.errors import InvalidInput
 from ditto_core.generation.generator import Completion, Failure, Outcome, Request, Sampling
-from ditto_core.memo import Memo, MemoisedGenerator
+from ditto_core.memo import Kept, Memo
+from ditto_core.memoised import MemoisedGenerator
 from ditto_core.recipe import ModelIdentity
 from ditto_core.records import Message
 
@@ -47,8 +55,11 @@ class Counting:
         pass
 
 
-@pytest.fixture
-def url(tmp_path: Path) -> str:
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "postgresql":
+        address: str = request.getfixturevalue("postgresql").database()
+        return address
     return f"sqlite:///{tmp_path / 'memo.db'}"
 
 
@@ -116,7 +127,8 @@ _VICTIM = """
 import sys, time
 sys.path[:0] = [{root!r}, {tests!r}]
 from test_memo import Counting, MODEL, request
-from ditto_core.memo import Memo, MemoisedGenerator
+from ditto_core.memo import Memo
+from ditto_core.memoised import MemoisedGenerator
 memo = Memo({url!r})
 generator = MemoisedGenerator(MODEL, lambda: Counting(pause=0.005), memo)
 for number, outcome in enumerate(generator.generate([request(str(n)) for n in range(2000)])):
@@ -140,7 +152,8 @@ def test_a_killed_run_loses_at_most_the_last_fifth_of_a_second(url: str) -> None
     victim.stdout.close()
     paid = len(seen) + rest.count("\n")
     memo = Memo(url)
-    kept = memo.count()["test"]
+    (counted,) = memo.kept()
+    kept = counted.completions
     memo.close()
     recent = sum(moment > killed - 0.5 for moment in seen) + rest.count("\n")
     assert paid - kept <= recent + 1
@@ -162,3 +175,120 @@ def test_a_password_in_the_address_is_not_shown() -> None:
     with pytest.raises(InvalidInput) as caught:
         Memo("postgresql+psycopg://ditto:hunter2@127.0.0.1:9/memo")
     assert "hunter2" not in str(caught.value)
+
+
+def test_a_file_of_another_program_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "other.db"
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("CREATE TABLE recipes (name TEXT)")
+        other.commit()
+    with pytest.raises(InvalidInput, match="recipes"):
+        Memo(f"sqlite:///{path}")
+    with closing(sqlite3.connect(path)) as other:
+        assert other.execute("SELECT name FROM sqlite_master").fetchall() == [("recipes",)]
+
+
+def test_a_damaged_file_is_said_in_words_when_it_is_met(tmp_path: Path) -> None:
+    path = tmp_path / "memo.db"
+    url = f"sqlite:///{path}"
+    answers(Counting(), url, [f"{number}" + "x" * 500 for number in range(200)])
+    content = bytearray(path.read_bytes())
+    content[4096:] = b"\x5a" * (len(content) - 4096)
+    path.write_bytes(content)
+    with pytest.raises(InvalidInput, match=r"move a damaged file away"):
+        answers(Counting(), url, [f"{number}" + "x" * 500 for number in range(200)])
+
+
+class Garbled(Counting):
+    """Replies with what JSON can escape and no database can hold."""
+
+    def generate(self, requests: Sequence[Request]) -> Iterator[Outcome]:
+        for item in requests:
+            yield Completion(item.key(self.identity), "a\x00b\ud800c", "stop")
+
+
+def test_a_reply_that_cannot_be_stored_is_the_same_now_and_from_the_memo(url: str) -> None:
+    first = answers(Garbled(), url, ["a"])
+    (outcome,) = first.values()
+    assert isinstance(outcome, Completion)
+    assert outcome.text == "a\ufffdb\ufffdc"
+    assert answers(Counting(), url, ["a"]) == first
+
+
+class Dying(Counting):
+    """Raises in the first thread that asks it, while a second one waits for the same request."""
+
+    def generate(self, requests: Sequence[Request]) -> Iterator[Outcome]:
+        if not self.asked:
+            self.asked.append("died")
+            time.sleep(0.3)
+            raise InvalidInput("no such model")
+        yield from super().generate(requests)
+
+
+def test_who_waits_for_an_interrupted_thread_asks_itself(url: str) -> None:
+    engine, memo = Dying(), Memo(url)
+    generator = MemoisedGenerator(MODEL, lambda: engine, memo)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(lambda: list(generator.generate([request("a")])))
+        time.sleep(0.1)
+        second = pool.submit(lambda: list(generator.generate([request("a")])))
+        with pytest.raises(InvalidInput):
+            first.result()
+        (outcome,) = second.result()
+    memo.close()
+    assert isinstance(outcome, Completion)
+
+
+def test_what_it_holds_and_what_it_saved_is_counted_by_stage_and_model(url: str) -> None:
+    for _ in range(2):
+        memo = Memo(url)
+        generator = MemoisedGenerator(MODEL, Counting, memo)
+        metered = generator.metered()
+        list(generator.generate([request("a"), request("b")]))
+        list(metered.generate([request("a")]))
+        assert (metered.usage.calls.total(), metered.usage.hits.total()) == (0, 1)
+        generator.close()
+        memo.close()
+    memo = Memo(url)
+    assert memo.kept() == [Kept("test", "weights", completions=2, tokens=4, size=10, calls=2, hits=4)]
+    memo.close()
+
+
+def test_it_is_pruned_by_age_and_by_model(url: str) -> None:
+    answers(Counting(), url, ["a", "b"])
+    answers(Counting(identity=ModelIdentity("other", "")), url, ["a"])
+    memo = Memo(url)
+    now = datetime.now(UTC)
+    assert memo.prune(before=now - timedelta(hours=1)) == 0
+    assert memo.prune(weights="oth") == 1
+    assert [kept.weights for kept in memo.kept()] == ["weights"]
+    assert memo.prune(before=now + timedelta(hours=1)) == 2
+    assert memo.kept() == []
+    memo.close()
+
+
+def test_it_is_carried_to_another_database_as_parquet(url: str, tmp_path: Path) -> None:
+    first = answers(Counting(), url, ["a", "b", "c"])
+    memo, file = Memo(url), tmp_path / "out.parquet"
+    assert memo_exchange.export(memo, file) == 3
+    bytes_before = file.read_bytes()
+    memo_exchange.export(memo, file)
+    assert file.read_bytes() == bytes_before
+    memo.close()
+    other = f"sqlite:///{tmp_path / 'other.db'}"
+    copy = Memo(other)
+    assert (memo_exchange.load(copy, file), memo_exchange.load(copy, file)) == (3, 0)
+    copy.close()
+    never = Counting()
+    assert answers(never, other, ["a", "b", "c"]) == first
+    assert never.asked == []
+
+
+def test_a_file_that_is_no_export_is_refused(tmp_path: Path) -> None:
+    memo = Memo(f"sqlite:///{tmp_path / 'memo.db'}")
+    pq.write_table(pa.table({"a": [1]}), tmp_path / "foreign.parquet")
+    for name in ("foreign.parquet", "missing.parquet"):
+        with pytest.raises(InvalidInput, match=name):
+            memo_exchange.load(memo, tmp_path / name)
+    memo.close()
