@@ -60,11 +60,14 @@ def parse(completion: Completion, count: int) -> list[tuple[str, str]]:
         `count` (question, reason) pairs, stripped, in the reply's order.
 
     Raises:
-        RowFailed: "cut" at the token limit, "malformed" without a readable list, "too_few" with fewer questions.
+        RowFailed: "cut" at the token limit, "content_filter", "malformed" without a readable list, "too_few" with fewer
+            questions.
     """
     text = completion.text
     if completion.finish_reason == "length":
         raise RowFailed("cut", "the reply ends at the token limit", raw=text)
+    if completion.finish_reason == "content_filter":
+        raise RowFailed("content_filter", "the server's filter took the reply", raw=text)
     pairs = _best_list(text, count)
     if pairs is None:
         raise RowFailed("malformed", "expected a JSON list of questions", raw=text)

@@ -72,11 +72,13 @@ def check(completion: Completion, language: Language) -> str:
     """The answer, if it can be used.
 
     Raises:
-        RowFailed: "cut", "empty", "assistant_speak", "profile_talk" or "repeats_itself".
+        RowFailed: "cut", "content_filter", "empty", "assistant_speak", "profile_talk" or "repeats_itself".
     """
     answer = completion.text.strip()
     if completion.finish_reason == "length":
         raise RowFailed("cut", "the answer ends at the token limit", raw=answer)
+    if completion.finish_reason == "content_filter":
+        raise RowFailed("content_filter", "the server's filter took the answer", raw=answer)
     if not answer:
         raise RowFailed("empty", "there is no answer")
     for cue, reason in (("assistant", "assistant_speak"), ("profile_talk", "profile_talk")):
