@@ -58,11 +58,6 @@ class Meter:
         if due:
             self._report(now, note)
 
-    def advance(self, done: int, total: int) -> None:
-        """Set both numbers."""
-        self.total = total
-        self.step(done)
-
     def _report(self, now: float, note: str) -> None:
         rate = self.done / max(now - self._started, 1e-9)
         left = (self.total - self.done) / rate if rate else 0.0
