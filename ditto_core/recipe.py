@@ -84,7 +84,7 @@ def model_identity(folder: Path) -> ModelIdentity:
 
 
 STAGE_VERSIONS: Mapping[str, int] = {
-    "knowledge": 1,
+    "knowledge": 2,
     "simulation": 1,
     "dataset": 2,
     "training": 2,

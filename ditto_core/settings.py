@@ -43,13 +43,15 @@ class KnowledgeSettings(_Section):
     article_api: str = "https://{lang}.wikipedia.org/w/api.php"
     """Action API; {lang} is the language's wiki code."""
     article_dump: str = "dumps/{lang}wiki.xml.bz2"
-    """XML export: .xml, .gz or .bz2; "embedded" is the bundled one."""
+    """XML export: .xml, .gz or .bz2; "embedded" is the bundled one. A multistream one is read through the index beside it."""
     languages: tuple[str, ...] = Field(("en",), min_length=1)
     """Language codes; each is a folder of ditto_core/languages. The paper uses en and zh."""
     classes: tuple[str, ...] = Field(("Q5", "Q15632617"), min_length=1)
     """Classes to rank, as Q-ids: humans and fictional humans (paper, appendix A)."""
     max_characters: int = Field(4000, ge=1)
     """Characters per class and language, best known first (the paper ranks 5,000 and keeps about 3,900)."""
+    ranking: Literal["stored", "counted"] = "stored"
+    """How fame is measured: the stored number of sitelinks, or counted as in the paper, which times out at Wikidata today."""
     max_values: int = Field(5, ge=1)
     """Values kept of one property of one character, such as children or awards."""
     contact: str = ""
@@ -58,6 +60,12 @@ class KnowledgeSettings(_Section):
     """Characters per facts query; halved when a query fails."""
     timeout_s: float = Field(60.0, gt=0)
     """Seconds that one request may take."""
+    article_limit_s: float = Field(30.0, gt=0)
+    """Seconds that one article may take to become prose; then it is given up as "article_too_slow"."""
+    snapshot: str = Field("default", pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$")
+    """Name of the folder of raw answers below data_root/snapshots: what it holds is not asked again. A new name asks anew."""
+    offline: bool = False
+    """Answer everything from the snapshot, ask nobody."""
 
     @field_validator("classes")
     @classmethod
@@ -71,7 +79,7 @@ class KnowledgeSettings(_Section):
     def _wikimedia_wants_a_contact(self) -> "KnowledgeSettings":
         addresses = [self.sparql_endpoint] + ([self.article_api] if self.articles == "api" else [])
         for address in addresses:
-            if not self.contact and any(host in address for host in WIKIMEDIA_HOSTS):
+            if not self.contact and not self.offline and any(host in address for host in WIKIMEDIA_HOSTS):
                 raise ValueError(
                     f"{address} belongs to Wikimedia, whose rules ask for a contact in the User-Agent: "
                     f"set knowledge.contact to your mail address or page"

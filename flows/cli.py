@@ -18,7 +18,7 @@ import typer
 
 from ditto_core.errors import DittoError, InvalidInput
 from ditto_core.settings import Settings
-from flows.options import Json, takes_settings
+from flows.options import Json, Offline, takes_settings
 
 app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False, help="Role-play models by self-alignment, from facts to a judged model."
@@ -119,12 +119,22 @@ def _stage(name: str, flow: str, text: str) -> None:
     app.command(name, help=text)(takes_settings(command))
 
 
-_stage("collect", "knowledge.collect", "Collect character profiles from the knowledge base and the articles.")
+def _asking(name: str, flow: str, text: str) -> None:
+    """A stage that asks others' servers, unless it is told not to."""
+
+    def command(settings: Settings, offline: Offline = False, as_json: Json = False) -> None:
+        knowledge = settings.knowledge.model_copy(update={"offline": offline or settings.knowledge.offline})
+        _run(settings.model_copy(update={"knowledge": knowledge}), flow, as_json)
+
+    app.command(name, help=text)(takes_settings(command))
+
+
+_asking("collect", "knowledge.collect", "Collect character profiles from the knowledge base and the articles.")
 _stage("simulate", "simulation.simulate", "Let the seed LLM write questions and answer them in each role's voice.")
 _stage("assemble", "dataset.assemble", "Turn the simulated sessions into a dataset folder.")
 _stage("train", "training.train", "Fine-tune the seed LLM on the dataset.")
 _stage("evaluate", "evaluation.evaluate", "Score seed and tuned model on roles that were never trained.")
-_stage("run", "pipeline.pipeline", "Run all stages.")
+_asking("run", "pipeline.pipeline", "Run all stages.")
 _stage(
     "report", "evaluation.evaluate", "Write the report of an evaluation again; predictions and judgements come from their shards."
 )

@@ -1,6 +1,8 @@
 """collect: characters of every language, their pages, and their profiles shard by shard."""
 
 import time
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from prefect import flow
@@ -23,22 +25,30 @@ def collect(settings: Settings) -> stage.StageResult:
     shards: dict[str, ShardRef] = {}
     by_language: dict[str, list[ShardRef]] = {}
     found: dict[str, ShardRef] = {}
+    notes: Counter[str] = Counter()
     for language in settings.knowledge.languages:
         found[f"characters-{language}"] = knowledge.collect_characters.with_options(task_run_name=f"characters-{language}")(
             settings, language, recipe
         )
-        profiles = _profiles(settings, language, recipe, found[f"characters-{language}"])
+        pages = knowledge.read_pages.with_options(task_run_name=f"pages-{language}")(
+            settings, language, recipe, found[f"characters-{language}"]
+        )
+        notes += sum((store.ledger(ref).notes for ref in pages), Counter())
+        profiles = _profiles(settings, language, recipe, found[f"characters-{language}"], pages)
         by_language[language] = list(profiles.values())
         shards |= profiles
     built = stage.account("profiles", store, shards)
     listed = stage.account("characters", store, found)
     handover.leave(settings, "profiles", recipe, by_language)
-    return stage.StageResult("collect", _joined(listed, built), 0, time.monotonic() - started, f"shards/profiles/{recipe[:12]}")
+    total = _joined(listed, built, notes)
+    output = f"shards/profiles/{recipe[:12]}"
+    return stage.StageResult("collect", total, 0, time.monotonic() - started, output, {"requests": total.notes["requests"]})
 
 
-def _profiles(settings: Settings, language: str, recipe: str, characters: ShardRef) -> dict[str, ShardRef]:
+def _profiles(
+    settings: Settings, language: str, recipe: str, characters: ShardRef, pages: Sequence[ShardRef]
+) -> dict[str, ShardRef]:
     store = ShardStore(Path(settings.data_root))
-    pages = knowledge.read_pages.with_options(task_run_name=f"pages-{language}")(settings, language, recipe, characters)
     members: list[list[Character]] = [[] for _ in range(settings.shards)]
     for character in store.read(characters, Character):
         members[shard_of(character.qid, settings.shards)].append(character)
@@ -52,8 +62,9 @@ def _profiles(settings: Settings, language: str, recipe: str, characters: ShardR
     return stage.gather("profiles", futures)
 
 
-def _joined(listed: Ledger, built: Ledger) -> Ledger:
+def _joined(listed: Ledger, built: Ledger, notes: Counter[str]) -> Ledger:
     """One account of both steps: what was ranked is either a profile or lost by name on the way."""
     joined = Ledger.total([listed, built])
     joined.inputs, joined.ok = listed.inputs, built.ok
+    joined.notes += notes
     return joined

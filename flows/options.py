@@ -10,6 +10,7 @@ import typer
 from ditto_core import settings as configuration
 
 Json = Annotated[bool, typer.Option("--json", help="Make the last line of stdout one JSON object.")]
+Offline = Annotated[bool, typer.Option("--offline", help="Ask no source: every answer comes from the snapshot.")]
 
 _PRESET = Annotated[str, typer.Option(help="demo, tiny, lora or paper.")]
 _OPTIONS: dict[str, Any] = {

@@ -1,6 +1,8 @@
 """Tasks of the knowledge stage: characters of a language, their pages, and profiles shard by shard."""
 
+import os
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -11,11 +13,13 @@ from prefect.cache_policies import NO_CACHE
 from ditto_core import languages
 from ditto_core.embedded import world_export, world_rdf
 from ditto_core.errors import InvalidInput
-from ditto_core.knowledge import action_api, collection, oxigraph, wikipedia
+from ditto_core.knowledge import action_api, cleaning, collection, dump, oxigraph, wikipedia
+from ditto_core.knowledge.snapshot import Snapshot
+from ditto_core.knowledge.source import Source
 from ditto_core.knowledge.sparql import SparqlClient
 from ditto_core.ledger import Ledger
 from ditto_core.recipe import digest
-from ditto_core.records import Article, Character, Page, Profile
+from ditto_core.records import Character, Page, Profile
 from ditto_core.settings import Settings
 from ditto_core.shards import ShardKey, ShardRef, ShardStore, shard_of
 from tasks import policies, reporting
@@ -43,13 +47,19 @@ def collect_characters(settings: Settings, language: str, recipe: str) -> ShardR
         ", ".join(knowledge.classes),
     )
     with _endpoint(settings) as address:
-        client = SparqlClient(address, knowledge.contact, knowledge.timeout_s, time.sleep)
-        characters, ledger = collection.collect_characters(client, knowledge, languages.load(language))
+        source = _source(settings, address, "knowledge.sparql_endpoint")
+        characters, ledger = collection.collect_characters(SparqlClient(source), knowledge, languages.load(language))
+    ledger.notes.update(_notes(source))
     if not characters:
         raise InvalidInput(
             f"{knowledge.sparql_endpoint} has no usable character of {', '.join(knowledge.classes)} in {language!r} "
             f"({reporting.describe(ledger)}). A character needs a label, a description and an article in that language."
         )
+    for cls in knowledge.classes:
+        if f"no_items_of_{cls}" in ledger.notes:
+            get_run_logger().warning("%s has no instance with an article in %r; is it a class?", cls, language)
+    for note, number in sorted(ledger.notes.items()):
+        get_run_logger().info("%s: %d for %d characters", note, number, ledger.inputs)
     reporting.log_ledger(f"characters of {language}", ledger)
     key = ShardKey("characters", recipe, language, digest(characters))
     return ShardStore(Path(settings.data_root)).write(key, Character, characters, ledger)
@@ -60,6 +70,23 @@ def _endpoint(settings: Settings) -> AbstractContextManager[str]:
     if settings.knowledge.sparql_endpoint != "embedded":
         return nullcontext(settings.knowledge.sparql_endpoint)
     return oxigraph.serve(world_rdf(), Path(settings.data_root) / "embedded")
+
+
+def _source(settings: Settings, address: str, setting: str) -> Source:
+    """An address with the run's snapshot; a server of our own over the embedded world needs none."""
+    knowledge = settings.knowledge
+    embedded = setting == "knowledge.sparql_endpoint" and knowledge.sparql_endpoint == "embedded"
+    folder = Path(settings.data_root) / "snapshots" / knowledge.snapshot
+    snapshot = None if embedded else Snapshot(folder, complete=knowledge.offline)
+    return Source(address, setting, knowledge.contact, knowledge.timeout_s, time.sleep, snapshot)
+
+
+def _notes(source: Source | None) -> Counter[str]:
+    """What was asked, and what went wrong on the way, though nothing was lost by it."""
+    if source is None:
+        return Counter()
+    faults = {f"fault_{kind}": number for kind, number in source.faults.items()}
+    return Counter({"requests": source.asked, **faults} if source.snapshot else faults)
 
 
 @task(
@@ -77,28 +104,37 @@ def read_pages(settings: Settings, language: str, recipe: str, characters: Shard
     }
     pages: list[list[Page]] = [[] for _ in range(settings.shards)]
     meter = reporting.Meter(f"pages-{language}", len(shard_by_title))
-    for title, found in _articles(settings, language, list(shard_by_title)):
+    source, stored = _stored(settings, language, list(shard_by_title))
+    cores = len(os.sched_getaffinity(0))
+    for title, found in cleaning.articles(stored, language, cores, settings.knowledge.article_limit_s):
         page = Page(title, None, found) if isinstance(found, str) else Page(title, found)
         pages[shard_by_title[title]].append(page)
         meter.step()
-    return [_write_pages(store, recipe, f"{language}-{number:04d}", rows) for number, rows in enumerate(pages)]
+    notes = [_notes(source)] + [Counter()] * (settings.shards - 1)  # of the whole pass, with the first shard
+    return [
+        _write_pages(store, recipe, f"{language}-{number:04d}", rows, note)
+        for number, (rows, note) in enumerate(zip(pages, notes, strict=True))
+    ]
 
 
-def _articles(settings: Settings, language: str, titles: Sequence[str]) -> Iterator[tuple[str, Article | str]]:
-    """(title, article or the reason why there is none), from where the settings say."""
+def _stored(
+    settings: Settings, language: str, titles: Sequence[str]
+) -> tuple[Source | None, Iterator[tuple[str, wikipedia.Stored | str]]]:
+    """(title, page or the reason why there is none), from where the settings say, and whom it asks for them."""
     knowledge, loaded = settings.knowledge, languages.load(language)
     if knowledge.articles == "api":
-        address = knowledge.article_api.format(lang=loaded.wiki)
-        return action_api.articles_from_api(titles, loaded, address, knowledge.contact, knowledge.timeout_s, time.sleep)
+        source = _source(settings, knowledge.article_api.format(lang=loaded.wiki), "knowledge.article_api")
+        revisions = Snapshot(Path(settings.data_root) / "revisions", complete=knowledge.offline)
+        return source, action_api.pages_from_api(titles, loaded, source, revisions)
     embedded = knowledge.article_dump == "embedded"
-    dump = world_export() if embedded else Path(knowledge.article_dump.format(lang=loaded.wiki))
-    return wikipedia.articles_from_dump(dump, titles, loaded)
+    path = world_export() if embedded else Path(knowledge.article_dump.format(lang=loaded.wiki))
+    return None, dump.pages_from_dump(path, titles, loaded)
 
 
-def _write_pages(store: ShardStore, recipe: str, name: str, rows: list[Page]) -> ShardRef:
+def _write_pages(store: ShardStore, recipe: str, name: str, rows: list[Page], notes: Counter[str]) -> ShardRef:
     rows = sorted(rows, key=lambda page: page.wanted)
     key = ShardKey("pages", recipe, name, digest(rows))
-    return store.write(key, Page, rows, Ledger(inputs=len(rows), ok=len(rows)))
+    return store.write(key, Page, rows, Ledger(inputs=len(rows), ok=len(rows), notes=notes))
 
 
 @task(name="profiles", cache_policy=policies.VerifiedShard(), persist_result=True, result_serializer="json")

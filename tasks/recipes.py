@@ -8,7 +8,7 @@ from ditto_core.recipe import ModelIdentity, stage_recipe
 from ditto_core.settings import Settings
 from tasks import resources, toxicity
 
-_SPEED = {"batch_size", "timeout_s", "contact"}
+_SPEED = {"batch_size", "timeout_s", "contact", "snapshot", "offline", "article_limit_s"}
 _PROMPTS = {
     "simulation": ("query_simulation", "response_simulation"),
     "evaluation": ("judge_identity", "judge_knowledge", "judge_rejection"),

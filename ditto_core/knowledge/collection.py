@@ -6,15 +6,17 @@ Source:  arXiv 2401.12474, section 3.2.
 
 Example:
     characters, ledger = collect_characters(client, settings, english)
-    articles = dict(articles_from_dump(path, [character.title for character in characters], english))
+    articles = dict(cleaning.articles(pages_from_dump(path, titles, english), "en", workers=2, limit_s=30.0))
     profiles, lost = build_profiles(characters, articles)
 """
 
 from collections.abc import Iterable, Mapping
 
 from ditto_core.errors import RowFailed
-from ditto_core.knowledge import profiles, wikidata
+from ditto_core.knowledge import profiles
+from ditto_core.knowledge.ranking import RankedItem, rank
 from ditto_core.knowledge.sparql import Endpoint
+from ditto_core.knowledge.wikidata import describe
 from ditto_core.languages import Language
 from ditto_core.ledger import Ledger
 from ditto_core.records import Article, Character, Profile
@@ -31,11 +33,16 @@ def collect_characters(endpoint: Endpoint, settings: KnowledgeSettings, language
         SourceUnavailable: The endpoint is busy or down.
         InvalidInput: No such endpoint.
     """
-    items: dict[str, wikidata.RankedItem] = {}
+    items: dict[str, RankedItem] = {}
+    empty = []
     for cls in settings.classes:
-        for item in wikidata.rank(endpoint, cls, language, settings.max_characters):
+        ranked = rank(endpoint, cls, language, settings.max_characters, settings.ranking)
+        empty += [] if ranked else [cls]
+        for item in ranked:
             items.setdefault(item.qid, item)
-    return wikidata.describe(endpoint, list(items.values()), language, settings)
+    characters, ledger = describe(endpoint, list(items.values()), language, settings)
+    ledger.notes.update(f"no_items_of_{cls}" for cls in empty)
+    return characters, ledger
 
 
 def build_profiles(characters: Iterable[Character], articles: Mapping[str, Article | str]) -> tuple[list[Profile], Ledger]:

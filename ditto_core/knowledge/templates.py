@@ -15,10 +15,17 @@ import re
 from collections.abc import Callable, Mapping
 from functools import partial
 
+from ditto_core.knowledge.wikis import country
 from ditto_core.languages import Language
 
 Arguments = Mapping[str, str]
 _Renderer = Callable[[Arguments, Language], str]
+
+# {{lang-ru|..}}, {{link-en|..}}, {{LaS|..}}
+_OF_A_LANGUAGE = re.compile(
+    r"[Ll]ang-[A-Za-z-]+|[Ll]ink-[A-Za-z-]+|[A-Z]?[a-z]{1,2}S"
+)  # {{lang-ru|..}}, {{link-en|..}}, {{LaS|..}}
+_CENTURY = re.compile(r"([ivx]+)e siècle")
 
 
 def shown(name: str, arguments: Arguments, language: Language) -> str:
@@ -31,9 +38,11 @@ def shown(name: str, arguments: Arguments, language: Language) -> str:
     """
     key = " ".join(name.replace("_", " ").lower().split())
     renderer = _TABLE.get(key)
-    if renderer is None and re.fullmatch(r"lang-[a-z-]+", key):
+    if renderer is None and _OF_A_LANGUAGE.fullmatch(name.strip()):
         renderer = partial(_argument, "1")
-    return renderer(arguments, language).strip("\n") if renderer else ""
+    if renderer is None and (match := _CENTURY.fullmatch(key)):
+        return f"{match[1].upper()}e siècle"
+    return renderer(arguments, language).strip("\n") if renderer else country(key, language.wiki)
 
 
 def is_quote(name: str) -> bool:
@@ -52,6 +61,59 @@ def _last(arguments: Arguments, _: Language) -> str:
 
 def _first_of(keys: tuple[str, ...], arguments: Arguments, _: Language) -> str:
     return next((arguments[key].strip() for key in keys if arguments.get(key, "").strip()), "")
+
+
+def _all(separator: str, arguments: Arguments, _: Language) -> str:
+    return separator.join(filter(None, (arguments[key].strip() for key in arguments)))
+
+
+def _positions(separator: str, arguments: Arguments, _: Language) -> str:
+    return separator.join(filter(None, (arguments[key].strip() for key in arguments if key.isdigit())))
+
+
+def _quoted(arguments: Arguments, _: Language) -> str:
+    return f"„{arguments.get('1', arguments.get('Text', '')).strip()}“"
+
+
+def _reading(arguments: Arguments, _: Language) -> str:
+    """{{読み仮名|夏目漱石|なつめ そうせき|1867年 - 1916年}} of the Japanese Wikipedia."""
+    name, *inside = (arguments.get(key, "").strip() for key in ("1", "2", "3"))
+    return f"{name}（{'、'.join(filter(None, inside))}）" if any(inside) else name
+
+
+def _day_first(arguments: Arguments, language: Language) -> str:
+    """{{date|2|juin|1833}}, {{ДР|9|9|1828}}: day, month as number or word, year."""
+    day, month, year = (arguments.get(key, "").strip() for key in ("1", "2", "3"))
+    if day.isdigit() and month.isdigit() and year.isdigit():
+        return _date({"1": year, "2": month, "3": day}, language)
+    return " ".join(filter(None, (day, month, year)))
+
+
+def _date_or_text(arguments: Arguments, language: Language) -> str:
+    """{{date|2|juin|1833}} of the French Wikipedia, {{date|2 June 1833}} of others."""
+    return _day_first(arguments, language) if "3" in arguments else _argument("1", arguments, language)
+
+
+def _siecle(arguments: Arguments, language: Language) -> str:
+    """{{s|XIX}} of the French Wikipedia; elsewhere a text that does not wrap."""
+    text = _argument("1", arguments, language)
+    return f"{text}e siècle" if re.fullmatch("[IVX]+", text) else text
+
+
+def _bio(arguments: Arguments, _: Language) -> str:
+    """{{Bio|...}} writes the first sentence of Italian biographies."""
+    said = {key: " ".join(arguments[key].split()) for key in arguments}
+    name = " ".join(filter(None, (said.get("Titolo"), said.get("Nome"), said.get("Cognome"))))
+    birth = " ".join(filter(None, (said.get("GiornoMeseNascita"), said.get("AnnoNascita"))))
+    death = " ".join(filter(None, (said.get("GiornoMeseMorte"), said.get("AnnoMorte"))))
+    born = ", ".join(filter(None, (said.get("LuogoNascita"), birth)))
+    died = ", ".join(filter(None, (said.get("LuogoMorte"), death)))
+    inside = " – ".join(filter(None, (born, died)))
+    women = said.get("Sesso") == "F"
+    is_or_was = ("è stata una" if women else "è stato un") if death else ("è una" if women else "è un")
+    work = " e ".join(filter(None, (said.get("Attività"), said.get("Attività2"))))
+    end = said.get("FineIncipit") or f"{is_or_was} {work} {said.get('Nazionalità', '')}".strip()
+    return f"{name} ({inside}) {end}{said.get('PostNazionalità', '')}." if inside else f"{name} {end}."
 
 
 def _fixed(text: str, _: Arguments, __: Language) -> str:
@@ -148,7 +210,10 @@ def _life(arguments: Arguments, _: Language) -> str:
     return f"{born_year}{born_day}－{died_year}{died_day}"
 
 
-_QUOTE_NAMES = "quote|blockquote|cquote|quotation|rquote|bquote|quote text|block quote|centered quote|poemquote"
+_QUOTE_NAMES = (
+    "quote|blockquote|cquote|quotation|rquote|bquote|quote text|block quote|centered quote|poemquote|"
+    "zitat|citation bloc|début citation|cita|citazione|citaat|cytat|цитата|인용문|인용|引用|引文"
+)
 _QUOTES = frozenset(_QUOTE_NAMES.split("|"))
 
 
@@ -158,11 +223,30 @@ def _table() -> dict[str, _Renderer]:
             "nowrap|nobr|nobreak|small|smaller|big|large|larger|nobold|noitalic|abbr|abbrv|tooltip|sic|em|strong|"
             "not a typo|as written|proper name|nastaliq|script|unicode|iast|hebrew|rtl-lang|polytonic|smallcaps|sc|"
             "small caps|formatnum|nts|val|gaps|number|ill|interlanguage link|link-interwiki|birth-date|death-date|"
-            "birth date text|date|start-date|end-date|dts|lang-zh-tw|link-en|le|noflip|no italics|"
-            "ruby|nowraplinks|linktext|visible anchor|vanchor|anchored",
+            "birth date text|start-date|end-date|dts|le|noflip|no italics|"
+            "ruby|ルビ|nowraplinks|linktext|visible anchor|vanchor|anchored|interlanguage link multi|illm|nihongo2|sup|sub|"
+            "citation needed span|cn span|"
+            "仮リンク|要出典|要出典範囲|補助漢字フォント|jis2004フォント|僻字|僻|internal link helper|"
+            "국기나라|한자|날짜한글화|référence nécessaire|refnec|référence souhaitée|"
+            "cita requerida|geburtsdatum|sterbedatum",
             partial(_argument, "1"),
         ),
-        ("lang|langx|lang-x|langr|script/arabic|rtl", partial(_argument, "2")),
+        ("lang|langx|lang-x|langr|llang|script/arabic|rtl", partial(_argument, "2")),
+        ("нп|нп2|нп3|нп4|нп5|не переведено|не переведено 5", partial(_first_of, ("2", "1"))),
+        ("lien", partial(_first_of, ("texte", "trad", "fr", "1"))),
+        ('"', _quoted),
+        ("読み仮名|読み仮名 ruby不使用", _reading),
+        ("zh|chinese|korean", partial(_all, "; ")),
+        (
+            "date de naissance|date de décès|date-|date de mort|fecha|fecha de nacimiento|fecha de defunción|"
+            "др|дс|дата рождения|дата смерти|dni|dnibr|falecimento|morte|nascimento|data di nascita",
+            _day_first,
+        ),
+        ("1er", lambda arguments, _: f"1er {arguments.get('1', '').strip()}".strip()),
+        ("unité|unité/2|plage de dates|сс3|сс2", partial(_positions, " ")),
+        ("siglo", lambda arguments, _: f"siglo {arguments.get('1', '').strip()}"),
+        ("s|siècle|-s|s-", _siecle),
+        ("bio", _bio),
         ("transliteration|transl|xlit|translit|tlit|literal translation|lit.", _last),
         ("ordinal|ord", partial(_argument, "1")),
         ("tsl", partial(_first_of, ("3", "2"))),
@@ -174,10 +258,12 @@ def _table() -> dict[str, _Renderer]:
         ("nihongo|nihongo foot|nihongo krt", _nihongo),
         (
             "birth date|birth date and age|death date|death date and age|start date|end date|film date|bda|dda|"
-            "start date and age|end date and age|birthdate|date of birth",
+            "start date and age|end date and age|birthdate|date of birth|출생일|사망일|출생일과 나이|사망일과 나이|"
+            "生年月日と年齢|没年齢|死亡年月日と没年齢|生年月日|出生日期|出生日期及年龄|死亡日期",
             _date,
         ),
         ("birth year and age|birth year|death year and age|birth based on age as of date", _year_of_birth),
+        ("date", _date_or_text),
         ("oldstyledate|old style date", _old_style),
         ("oldstyledatedy|oldstyledateny|old style dates", _old_style_with_year),
         ("convert|cvt|convinfobox", _convert),

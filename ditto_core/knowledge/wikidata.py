@@ -1,21 +1,20 @@
-"""Wikidata: which characters are best known, and what is known of them.
+"""Wikidata: what is known of characters.
 
-Input:   a SPARQL endpoint over Wikidata's RDF: Wikidata itself, QLever, Virtuoso, Oxigraph over a dump.
-Output:  `RankedItem`s, best known first, then `Character`s with label, description, aliases and claims.
-Source:  arXiv 2401.12474, section 3.2 and appendix A; the paper's COUNT over sitelinks times out today, so the stored
-         `wikibase:sitelinks` ranks.
+Input:   a SPARQL endpoint over Wikidata's RDF (Wikidata itself, QLever, Virtuoso, Oxigraph over a dump), and `RankedItem`s.
+Output:  `Character`s with label, description, aliases and claims, in the order of the items.
+Source:  arXiv 2401.12474, section 3.2 and appendix A.
 
 Example:
-    rank(endpoint, "Q5", english, 1)  ->  [RankedItem("Q7186", "Q5", "Marie Curie", 187)]
+    describe(endpoint, [RankedItem("Q7186", "Q5", "Marie Curie", 187)], english, settings)
+    ->  ([Character("Q7186", ..., claims=(Claim("P569", "date of birth", "7 November 1867"), ...))], ledger)
 
 The queries are plain SPARQL 1.1: no label service, no hints. Labels are asked for in all tags that will do and chosen
-here. Where an endpoint gives up on a query, half of it is asked.
+here. Where an endpoint gives up on a query or cuts its answer, halves of it are asked until all is there.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from string import Template
 from typing import TypeVar
 
 from ditto_core.errors import RowFailed, SourceUnavailable
@@ -30,42 +29,34 @@ from ditto_core.knowledge.claims import (
     says_something,
     tidy,
 )
-from ditto_core.knowledge.sparql import Endpoint, QueryTooHeavy, Row, Term
+from ditto_core.knowledge.ranking import RankedItem, query
+from ditto_core.knowledge.source import in_parallel
+from ditto_core.knowledge.sparql import Endpoint, Row, Term, guarded
 from ditto_core.languages import Language
 from ditto_core.ledger import Ledger
 from ditto_core.records import Character
 from ditto_core.settings import KnowledgeSettings
 
-# Fame is asked for in bands, so that an endpoint never sorts millions of items to give thousands.
-_FLOORS = (100, 50, 25, 10, 0)
-_CEILING = 1000
 _LABELS_PER_QUERY = 200
+_LAST_RESORT = "en"  # for labels of properties and values: a claim in two languages says more than no claim
 
-_PREFIXES = """\
-PREFIX wd: <http://www.wikidata.org/entity/>
-PREFIX wdt: <http://www.wikidata.org/prop/direct/>
-PREFIX pq: <http://www.wikidata.org/prop/qualifier/>
-PREFIX pqv: <http://www.wikidata.org/prop/qualifier/value/>
-PREFIX wikibase: <http://wikiba.se/ontology#>
-PREFIX schema: <http://schema.org/>
-PREFIX rdfs: <http://www.w3.org/2000/01/rdf-schema#>
-PREFIX skos: <http://www.w3.org/2004/02/skos/core#>
-"""
 _TYPES = "wikibase:WikibaseItem wikibase:Time wikibase:Quantity wikibase:Monolingualtext wikibase:String"
 _RANKS = {"PreferredRank": PREFERRED, "NormalRank": NORMAL, "DeprecatedRank": DEPRECATED}
 
 # One pattern a kind of fact; $items is the batch. Properties are found through their own descriptions.
-_STATEMENTS = """
-SELECT ?item ?property ?type ?statement ?value ?rank WHERE {
+_STATEMENTS = guarded(
+    ("item", "property", "type", "statement", "value", "rank"),
+    """
   VALUES ?item { $items }
   VALUES ?type { $types }
   ?property wikibase:propertyType ?type ; wikibase:claim ?claim ; wikibase:statementProperty ?main .
   ?item ?claim ?statement .
   ?statement ?main ?value .
-  OPTIONAL { ?statement wikibase:rank ?rank }
-}"""
-_VALUE_NODES = """
-SELECT ?statement ?precision ?calendar ?unit WHERE {
+  OPTIONAL { ?statement wikibase:rank ?rank }""",
+)
+_VALUE_NODES = guarded(
+    ("statement", "precision", "calendar", "unit"),
+    """
   VALUES ?item { $items }
   VALUES ?type { wikibase:Time wikibase:Quantity }
   ?property wikibase:propertyType ?type ; wikibase:claim ?claim .
@@ -74,50 +65,36 @@ SELECT ?statement ?precision ?calendar ?unit WHERE {
   FILTER(STRSTARTS(STR(?main), "http://www.wikidata.org/prop/statement/value/P"))
   OPTIONAL { ?node wikibase:timePrecision ?precision }
   OPTIONAL { ?node wikibase:timeCalendarModel ?calendar }
-  OPTIONAL { ?node wikibase:quantityUnit ?unit }
-}"""
-_QUALIFIERS = """
-SELECT ?statement ?qualifier ?date ?precision WHERE {
+  OPTIONAL { ?node wikibase:quantityUnit ?unit }""",
+)
+_QUALIFIERS = guarded(
+    ("statement", "qualifier", "date", "precision"),
+    """
   VALUES ?item { $items }
   VALUES (?qualifier ?full) { (pq:P585 pqv:P585) (pq:P580 pqv:P580) (pq:P577 pqv:P577) }
   ?property wikibase:claim ?claim .
   ?item ?claim ?statement .
   ?statement ?qualifier ?date .
-  OPTIONAL { ?statement ?full ?node . ?node wikibase:timePrecision ?precision }
-}"""
-_PLAIN = """
-SELECT ?item ?property ?type ?value WHERE {
+  OPTIONAL { ?statement ?full ?node . ?node wikibase:timePrecision ?precision }""",
+)
+_PLAIN = guarded(
+    ("item", "property", "type", "value"),
+    """
   VALUES ?item { $items }
   VALUES ?type { $types }
   ?property wikibase:propertyType ?type ; wikibase:directClaim ?direct .
   ?item ?direct ?value .
-  FILTER NOT EXISTS { ?property wikibase:claim ?claim . ?item ?claim ?statement }
-}"""
-_TEXTS = """
-SELECT ?item ?kind ?text WHERE {
+  FILTER NOT EXISTS { ?property wikibase:claim ?claim . ?item ?claim ?statement }""",
+)
+_TEXTS = guarded(
+    ("item", "kind", "text"),
+    """
   VALUES ?item { $items }
   VALUES ?kind { $kinds }
   ?item ?kind ?text .
-  FILTER(LANG(?text) IN ($tags))
-}"""
-_RANKING = """
-SELECT ?item (MIN(STR(?name)) AS ?title) (MAX(?links) AS ?sitelinks) WHERE {
-  ?item wdt:P31 wd:$cls .
-  { ?item wikibase:sitelinks ?links } UNION { ?dataset schema:about ?item ; wikibase:sitelinks ?links }
-  FILTER(?links >= $low $below)
-  ?article schema:about ?item ; schema:isPartOf <https://$wiki.wikipedia.org/> ; schema:name ?name .
-} GROUP BY ?item ORDER BY DESC(?sitelinks) ?item LIMIT $limit"""
+  FILTER(LANG(?text) IN ($tags))""",
+)
 _SINCE = tuple(f"http://www.wikidata.org/prop/qualifier/{name}" for name in ("P585", "P580", "P577"))
-
-
-@dataclass(frozen=True, slots=True)
-class RankedItem:
-    """A character's place in the ranking: its class, its article and its fame."""
-
-    qid: str
-    kind: str
-    title: str
-    sitelinks: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,28 +106,8 @@ class Facts:
 
 
 _Answer = TypeVar("_Answer")
-
-
-def rank(endpoint: Endpoint, cls: str, language: Language, limit: int) -> list[RankedItem]:
-    """The best known instances of a class that have an article in the language, by number of sitelinks.
-
-    Args:
-        endpoint: Over Wikidata's RDF.
-        cls: Q-id; its subclasses count only where they are asked for themselves.
-        language: In whose Wikipedia the article must be.
-        limit: Items at most; ties are broken by the item's address.
-
-    Raises:
-        SourceUnavailable: The endpoint stays busy, or gives up even on a single number of sitelinks.
-        InvalidInput: No such endpoint.
-    """
-    found: list[RankedItem] = []
-    ceiling: int | None = None
-    for floor in _FLOORS:
-        if len(found) < limit:
-            found += _band(endpoint, cls, language, floor, ceiling, limit - len(found))
-        ceiling = floor
-    return sorted(found, key=lambda item: (-item.sitelinks, item.qid))[:limit]
+_Parts = tuple[list[tuple[Sequence[str], _Answer]], dict[str, SourceUnavailable]]
+"""Answers by the ids they are about, and the ids without one."""
 
 
 def describe(
@@ -160,7 +117,7 @@ def describe(
 
     Returns:
         The characters, in the order of the items, and an account with one entry an item: lost are those with
-        "no_label", "no_description", "no_article" or "facts_unavailable".
+        "no_label", "no_description", "no_article", "facts_unavailable" or "labels_unavailable" (of a claim).
 
     Raises:
         SourceUnavailable: The endpoint is down, not just unable to answer for an item.
@@ -168,18 +125,18 @@ def describe(
     """
     ledger = Ledger(inputs=len(items))
     facts: dict[str, Facts] = {}
-    for start in range(0, len(items), settings.batch_size):
-        qids = [item.qid for item in items[start : start + settings.batch_size]]
-        answers, lost = _halved(endpoint, qids, lambda part: _facts(endpoint, part, language))
+    batches = _batched([item.qid for item in items], settings.batch_size)
+    for answers, lost in _in_parts(endpoint, batches, lambda qids: _facts(endpoint, qids, language)):
         facts.update({qid: answer for part, answer in answers for qid in part})
         for qid, error in lost.items():
             ledger.fail(qid, RowFailed("facts_unavailable", str(error), raw=str(error)))
     wanted = {name for qid, answer in facts.items() for name in mentioned(answer.statements.get(qid, ()))}
-    labels = _labels(endpoint, sorted(wanted), language, ledger.notes)
+    labels, unknown = _labels(endpoint, sorted(wanted), language, ledger.notes)
     characters = []
     for item in items:
         if item.qid in facts:
             try:
+                _refuse_unknown(item.qid, facts[item.qid], unknown)
                 characters.append(character(item, facts[item.qid], labels, language, settings, ledger.notes))
                 ledger.ok += 1
             except RowFailed as error:
@@ -200,8 +157,9 @@ def character(
     Raises:
         RowFailed: "no_label", "no_description" or "no_article".
     """
-    label, tag = _chosen(facts.texts.get((item.qid, "label"), ()), language)
-    description, _ = _chosen(facts.texts.get((item.qid, "description"), ()), language)
+    tags = (language.wiki, *language.label_fallbacks)
+    label, tag = _chosen(facts.texts.get((item.qid, "label"), ()), tags)
+    description, _ = _chosen(facts.texts.get((item.qid, "description"), ()), tags)
     for reason, text in (("no_label", label), ("no_description", description), ("no_article", item.title)):
         if not text:
             raise RowFailed(reason, f"{item.qid} has none in {language.code}", raw=label)
@@ -221,15 +179,6 @@ def character(
         aliases=tuple(sorted(aliases - {label, ""}))[: settings.max_values],
         claims=said,
     )
-
-
-def parse_ranking(rows: Iterable[Row], kind: str) -> list[RankedItem]:
-    """Rows of the ranking; a row without an item of Wikidata is no item."""
-    return [
-        RankedItem(qid, kind, row["title"].value.replace("_", " ").strip(), int(float(row["sitelinks"].value)))
-        for row in rows
-        if "item" in row and (qid := entity_id(row["item"].value))
-    ]
 
 
 def parse_texts(rows: Iterable[Row]) -> dict[tuple[str, str], list[tuple[str, str]]]:
@@ -284,56 +233,58 @@ def _number(term: Term | None) -> int | None:
     return int(float(term.value)) if term else None
 
 
-def _band(endpoint: Endpoint, cls: str, language: Language, low: int, high: int | None, limit: int) -> list[RankedItem]:
-    """Items with low <= sitelinks < high; where the endpoint gives up, the upper half and then the lower."""
-    below = "" if high is None else f"&& ?links < {high}"
-    query = _filled(_RANKING, cls=cls, low=low, below=below, wiki=language.wiki, limit=limit)
-    try:
-        return parse_ranking(endpoint.select(query), cls)
-    except QueryTooHeavy:
-        middle = (low + (high or 2 * _CEILING)) // 2 if high is None or high - low > 1 else low
-        if middle == low or (high is None and low >= _CEILING):
-            raise
-        upper = _band(endpoint, cls, language, middle, high, limit)
-        rest = limit - len(upper)
-        return upper + (_band(endpoint, cls, language, low, middle, rest) if rest else [])
-
-
 def _facts(endpoint: Endpoint, qids: Sequence[str], language: Language) -> Facts:
-    kinds = "rdfs:label schema:description skos:altLabel"
-    items = " ".join(f"wd:{qid}" for qid in qids)
-    texts = endpoint.select(_filled(_TEXTS, items=items, kinds=kinds, tags=_tags(language)))
-    parts = (_STATEMENTS, _VALUE_NODES, _QUALIFIERS, _PLAIN)
-    main, nodes, qualifiers, plain = (endpoint.select(_filled(part, items=items, types=_TYPES)) for part in parts)
+    values = {
+        "items": " ".join(f"wd:{qid}" for qid in qids),
+        "kinds": "rdfs:label schema:description skos:altLabel",
+        "tags": _quoted((language.wiki, *language.label_fallbacks)),
+        "types": _TYPES,
+    }
+    patterns = (_TEXTS, _STATEMENTS, _VALUE_NODES, _QUALIFIERS, _PLAIN)
+    texts, main, nodes, qualifiers, plain = (
+        endpoint.select(query(pattern, **values), whole=len(qids) == 1) for pattern in patterns
+    )
     return Facts(parse_texts(texts), parse_statements(main, nodes, qualifiers, plain))
 
 
-def _labels(endpoint: Endpoint, ids: Sequence[str], language: Language, notes: Counter[str]) -> dict[str, str]:
-    """Id -> label for all that have a usable one; the others are left to the caller."""
+def _refuse_unknown(qid: str, facts: Facts, unknown: Mapping[str, SourceUnavailable]) -> None:
+    """A claim must not be missing because the endpoint would not say a label."""
+    for name in sorted(mentioned(facts.statements.get(qid, ())) & unknown.keys()):
+        raise RowFailed("labels_unavailable", f"the label of {name}: {unknown[name]}", raw=name)
+
+
+def _labels(
+    endpoint: Endpoint, ids: Sequence[str], language: Language, notes: Counter[str]
+) -> tuple[dict[str, str], dict[str, SourceUnavailable]]:
+    """Id -> label for all that have a usable one, and the ids for which there was no answer."""
+    tags = tuple(dict.fromkeys((language.wiki, *language.label_fallbacks, _LAST_RESORT)))
 
     def ask(part: Sequence[str]) -> Mapping[tuple[str, str], Sequence[tuple[str, str]]]:
         items = " ".join(f"wd:{name}" for name in part)
-        query = _filled(_TEXTS, items=items, kinds="rdfs:label", tags=_tags(language))
-        return parse_texts(endpoint.select(query))
+        asked = query(_TEXTS, items=items, kinds="rdfs:label", tags=_quoted(tags))
+        return parse_texts(endpoint.select(asked, whole=len(part) == 1))
 
-    labels = {}
-    for start in range(0, len(ids), _LABELS_PER_QUERY):
-        answers, lost = _halved(endpoint, ids[start : start + _LABELS_PER_QUERY], ask)
-        notes["label_unavailable"] += len(lost)
+    labels: dict[str, str] = {}
+    unknown: dict[str, SourceUnavailable] = {}
+    for answers, lost in _in_parts(endpoint, _batched(ids, _LABELS_PER_QUERY), ask):
+        unknown |= lost
         for part, texts in answers:
             for name in part:
-                label, tag = _chosen(texts.get((name, "label"), ()), language)
+                label, tag = _chosen(texts.get((name, "label"), ()), tags)
                 if label:
                     labels[name] = label
-                    notes[f"value_label_from_{tag}"] += tag != language.wiki
-    for note in [note for note, count in notes.items() if not count]:
-        del notes[note]
-    return labels
+                    notes.update([f"value_label_from_{tag}"] if tag != language.wiki else [])
+    return labels, unknown
 
 
-def _halved(
-    endpoint: Endpoint, ids: Sequence[str], ask: Callable[[Sequence[str]], _Answer]
-) -> tuple[list[tuple[Sequence[str], _Answer]], dict[str, SourceUnavailable]]:
+def _in_parts(
+    endpoint: Endpoint, batches: Iterable[Sequence[str]], ask: Callable[[Sequence[str]], _Answer]
+) -> Iterator[_Parts[_Answer]]:
+    """All batches side by side, each halved where it must be."""
+    return in_parallel(lambda batch: _halved(endpoint, batch, ask), batches)
+
+
+def _halved(endpoint: Endpoint, ids: Sequence[str], ask: Callable[[Sequence[str]], _Answer]) -> _Parts[_Answer]:
     """Ask for a batch, or for its halves where that fails; lost are the single ids that still fail.
 
     Raises:
@@ -343,7 +294,7 @@ def _halved(
         return [(ids, ask(ids))], {}
     except SourceUnavailable as error:
         if len(ids) == 1:
-            endpoint.select("SELECT ?alive WHERE { VALUES ?alive { 1 } }")
+            endpoint.probe()
             return [], {ids[0]: error}
     middle = len(ids) // 2
     answers, lost = _halved(endpoint, ids[:middle], ask)
@@ -351,19 +302,20 @@ def _halved(
     return answers + more_answers, {**lost, **more_lost}
 
 
-def _chosen(texts: Iterable[tuple[str, str]], language: Language) -> tuple[str, str]:
+def _batched(items: Sequence[str], size: int) -> list[Sequence[str]]:
+    """The items in groups of at most `size`."""
+    return [items[start : start + size] for start in range(0, len(items), size)]
+
+
+def _chosen(texts: Iterable[tuple[str, str]], tags: Iterable[str]) -> tuple[str, str]:
     """The text in the first tag that has one, and that tag."""
     by_tag = dict(sorted(texts, reverse=True))
-    for tag in (language.wiki, *language.label_fallbacks):
+    for tag in tags:
         text = tidy(by_tag.get(tag, ""))
         if text:
             return text, tag
     return "", ""
 
 
-def _tags(language: Language) -> str:
-    return ", ".join(f'"{tag}"' for tag in (language.wiki, *language.label_fallbacks))
-
-
-def _filled(pattern: str, **values: object) -> str:
-    return _PREFIXES + Template(pattern.lstrip()).substitute(values)
+def _quoted(tags: Iterable[str]) -> str:
+    return ", ".join(f'"{tag}"' for tag in tags)

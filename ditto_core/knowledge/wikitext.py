@@ -21,16 +21,10 @@ import mwparserfromhell
 from mwparserfromhell import nodes
 
 from ditto_core.knowledge.templates import is_quote, shown
+from ditto_core.knowledge.wikis import CANONICAL, CATEGORY, FILE, MEDIA, SKIPPED_HEADINGS
 from ditto_core.languages import Language
 from ditto_core.records import Section
 
-MEDIA, FILE, CATEGORY, ARTICLE = -2, 6, 14, 0
-# These work in every wiki, beside its own names.
-CANONICAL: Mapping[str, int] = {
-    "media": MEDIA, "special": -1, "talk": 1, "user": 2, "user talk": 3, "project": 4, "wikipedia": 4, "file": FILE,
-    "image": FILE, "file talk": 7, "mediawiki": 8, "template": 10, "help": 12, "category": CATEGORY, "portal": 100,
-    "draft": 118, "module": 828, "wp": 4,
-}  # fmt: skip
 _SISTERS = "wikt wiktionary s wikisource q wikiquote commons c d wikidata m meta n b v voy mw"
 _INTERWIKI = frozenset(_SISTERS.split())
 _LANGUAGE_LINK = re.compile(r"[a-z]{2,3}(-[a-z]+)*|simple|be-x-old|zh-min-nan")
@@ -43,12 +37,19 @@ _BLOCK_TAGS = frozenset({"blockquote", "p", "div", "poem", "center", "hr", "pre"
 _LIST_MARK = "\x00"  # starts a line that the page shows as a list item
 
 _LINK = re.compile(r"\[\[([^\[\]|<>{}\n]+)")
-_VARIANT = re.compile(r"-\{([^{}]*)\}-")
+_VARIANT = re.compile(r"-\{((?:[^{}]|\{\{[^{}]*\}\})*)\}-")  # innermost first; templates may be inside
+_FORM = re.compile(r"(zh(?:-[a-z]+)?)\s*:\s*(.*?)\s*(?:;\s*(?=(?:[^;:]*=>\s*)?zh[a-z-]*\s*:)|;?\s*$)", re.DOTALL)
+_TAG = re.compile(r"(?:zh(?:-[a-z]+)?)?")
+_FLAGS = frozenset("ASTRDNH-+")  # show and convert, title, raw, describe, name, hidden rule, remove and add a rule
+_HIDDEN_FLAGS = frozenset("HTDN-")
+_SIMPLIFIED = ("zh-cn", "zh-hans", "zh-sg", "zh-my")
 _STYLE = re.compile(r"'{2,5}")
 _SWITCH = re.compile(r"__[A-ZÄÖÜ]{3,}__")
 _LEFT_REF = re.compile(r"<ref\b[^<>]*/>|<ref\b.*?(?:</ref\s*>|$)", re.IGNORECASE)
 _LEFT_TAG = re.compile(r"</?[a-zA-Z][^<>\n]*>")
 _LEFT_LINE = re.compile(r"^\s*(?:[|!}]|\{\||\{\{)")
+_HATNOTES = re.compile(r"\A\s*(?:''(?!').*''\s*\n\s*)+")  # "This article is about ...", in italics above the lead
+_NAVIGATION = re.compile(r"\s[|·•»→]\s|^[«←]")  # "previous | next"
 _LEFT_BRACKETS = re.compile(r"\[\[|\]\]|\{\{|\}\}")
 _BARE_URL = re.compile(r"\[?\bhttps?://[^\s\]]+\]?")
 _ENDS_SENTENCE = re.compile(r"[.!?…。！？][\"'”’»)\]]*$")
@@ -59,7 +60,10 @@ _TIDY = tuple(
         (r"[,;]?\s*\b(?:pronounced|pronunciation:?|IPA:?|listen|audio)\s*(?=[;,)])", ""),
         (r"([(\[（])[\s,;:，、；：]+", r"\1"),
         (r"[\s,;:，、；：]+([)\]）])", r"\1"),
-        (r"[(（\[]\s*(?:or|and|also|lit\.)?\s*[)）\]]", ""),
+        (r"[(（\[](?:\s|or|and|also|lit\.|[*†~〜～–—―－・·/,;:，、；：])*[)）\]]", ""),
+        (r"\[\d{1,3}\]", ""),
+        (r"([。，、；：])(?:\s*[。，、；：])+", r"\1"),
+        (r"(?<!\.)\.\s?\.(?!\.)", "."),
         (r"([,;])(?:\s*[,;])+", r"\1"),
         (r" +([,.;:!?)\]])(?!\d)", r"\1"),
         (r"([(\[]) +", r"\1"),
@@ -84,9 +88,9 @@ def prose(
     """
     names = {**CANONICAL, **namespaces}
     walk = _Walk(language, names)
-    code = mwparserfromhell.parse(_VARIANT.sub(_variant, wikitext), skip_style_tags=True)
+    code = mwparserfromhell.parse(_in_variant(wikitext, language), skip_style_tags=True)
     walk.add(code.nodes)
-    sections = (Section(heading, _clean(text)) for heading, text in _kept(walk.sections(), language))
+    sections = [Section(heading, _clean(text)) for heading, text in _kept(walk.sections(), language)]
     return tuple(section for section in sections if section.text), _links(wikitext, names)
 
 
@@ -201,9 +205,10 @@ def _kept(sections: Iterable[tuple[int, str, str]], language: Language) -> Itera
     for level, heading, text in sections:
         if skipping and level > skipping:
             continue
-        skipping = level if heading.lower() in language.skipped_headings else 0
+        plain = heading.lower().rstrip(":：")
+        skipping = level if plain in language.skipped_headings or plain in SKIPPED_HEADINGS else 0
         if not skipping:
-            yield heading, text
+            yield heading, text if level else _HATNOTES.sub("", text)
 
 
 def _clean(raw: str) -> str:
@@ -214,7 +219,7 @@ def _clean(raw: str) -> str:
         if not text.strip() or _LEFT_LINE.match(text):
             continue
         text = _tidied(text)
-        if not any(map(str.isalnum, text)):
+        if not any(map(str.isalnum, text)) or (_NAVIGATION.search(text) and not _ENDS_SENTENCE.search(text)):
             continue
         if _LIST_MARK in line and not _ENDS_SENTENCE.search(text):
             if announces:  # "His works:" and then a list that is no prose
@@ -251,13 +256,27 @@ def _links(wikitext: str, namespaces: Mapping[str, int]) -> tuple[str, ...]:
     return tuple(titles)
 
 
-def _variant(match: re.Match[str]) -> str:
-    """-{zh-hans:A; zh-hant:B}- of Chinese wikis: the simplified form, else the first."""
-    flag, bar, body = match[1].partition("|")
-    if bar and flag.strip().upper() in ("A", "H", "T", "-"):
-        return body if flag.strip().upper() == "A" and ":" not in body else ""
-    forms = dict(re.findall(r"(zh(?:-[a-z]+)?)\s*:\s*([^;]*)", body if bar else match[1]))
+def _in_variant(wikitext: str, language: Language) -> str:
+    """Chinese wikis write -{zh-hans:A; zh-hant:B}- where their scripts or words differ; one form of each stays."""
+    if "-{" not in wikitext:
+        return wikitext
+    asked = tuple(tag for tag in language.label_fallbacks if tag.startswith("zh"))
+    order = dict.fromkeys((*asked[:1], *(_SIMPLIFIED if asked[:1] != ("zh-hant",) else ()), *asked))
+    before = ""
+    while before != wikitext:
+        before, wikitext = wikitext, _VARIANT.sub(lambda match: _variant(match[1], tuple(order)), wikitext)
+    return wikitext
+
+
+def _variant(markup: str, order: tuple[str, ...]) -> str:
+    """What a reader of the first variant of `order` that has a form sees of the inside of -{...}-."""
+    flags, bar, body = markup.partition("|")
+    names = {flag.strip() for flag in flags.split(";")}
+    if not bar or not all(name in _FLAGS or _TAG.fullmatch(name) for name in names):
+        body, names = markup, set()
+    if names & _HIDDEN_FLAGS:
+        return ""
+    forms: dict[str, str] = {tag: form.strip() for tag, form in _FORM.findall(body)}
     if not forms:
-        return body if bar else match[1]
-    chosen: str = next((forms[tag] for tag in ("zh-cn", "zh-hans", "zh-sg") if tag in forms), "")
-    return (chosen or next(iter(forms.values()))).strip()
+        return body
+    return next((forms[tag] for tag in order if tag in forms), next(iter(forms.values())))

@@ -1,7 +1,8 @@
 """Wikidata: dates, ranks, labels and batches, without a server."""
 
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,9 @@ from ditto_core import languages
 from ditto_core.errors import RowFailed, SourceUnavailable
 from ditto_core.knowledge import wikidata
 from ditto_core.knowledge.claims import DEPRECATED, ENTITY, PREFERRED, Statement, claims, date
-from ditto_core.knowledge.sparql import QueryTooHeavy, Row, Term
+from ditto_core.knowledge.ranking import RankedItem, rank
+from ditto_core.knowledge.source import TooHeavy
+from ditto_core.knowledge.sparql import Row, Term
 from ditto_core.settings import KnowledgeSettings
 
 ENGLISH = languages.load("en")
@@ -115,8 +118,8 @@ def test_what_has_no_words_is_counted_by_reason() -> None:
     assert unsaid == Counter(value_without_label=1, property_without_label=1)
 
 
-def ranked(qid: str, title: str = "Ada") -> wikidata.RankedItem:
-    return wikidata.RankedItem(qid, "Q5", title, 7)
+def ranked(qid: str, title: str = "Ada") -> RankedItem:
+    return RankedItem(qid, "Q5", title, 7)
 
 
 def facts(**texts: Sequence[tuple[str, str]]) -> wikidata.Facts:
@@ -150,10 +153,10 @@ class World:
     def __init__(self, *heavy: str, most: int = 100, down: bool = False) -> None:
         self.heavy, self.most, self.down = heavy, most, down
 
-    def select(self, query: str) -> list[Row]:
+    def select(self, query: str, *, whole: bool = False) -> list[Row]:
         named = [word[3:] for word in query.split("VALUES ?item {")[-1].split("}")[0].split() if word[:4] == "wd:Q"]
         if self.down or len(named) > self.most or set(self.heavy) & set(named):
-            raise SourceUnavailable("busy") if self.down else QueryTooHeavy("timeout")
+            raise SourceUnavailable("busy") if self.down else TooHeavy("timeout", "")
         texts = [("2000/01/rdf-schema#label", "Ada"), ("schema.org/description", "poet")]
         return [
             {
@@ -165,6 +168,10 @@ class World:
             for kind, text in texts
             if "?text" in query
         ]
+
+    def probe(self) -> None:
+        if self.down:
+            raise SourceUnavailable("busy")
 
 
 def test_a_batch_that_is_too_heavy_is_halved_and_one_bad_item_is_lost_alone() -> None:
@@ -181,21 +188,44 @@ def test_an_endpoint_that_is_down_is_retried_instead_of_losing_everybody() -> No
 
 
 class Fame:
-    """An endpoint that ranks Q1 to Q300, each with as many sitelinks as its number, ten rows a query at most."""
+    """An endpoint that ranks Q1 to Q300, each with as many sitelinks as `fame` says, ten rows a query at most."""
 
-    def select(self, query: str) -> list[Row]:
-        condition = query.split("FILTER(?links >= ")[1].split(")")[0].split()
-        low, high = int(condition[0]), int(condition[-1]) if len(condition) > 1 else 10**6
-        found = [number for number in range(300, 0, -1) if low <= number < high]
-        if len(found) > 10:
-            raise QueryTooHeavy("timeout")
-        limit = int(query.rsplit("LIMIT ", 1)[1])
-        return [
-            {"item": Term(f"{ENTITY}Q{number}"), "title": Term("A_b"), "sitelinks": Term(str(number))} for number in found[:limit]
+    def __init__(self, fame: Callable[[int], int]) -> None:
+        self.fame = fame
+        self.asked = 0
+
+    def probe(self) -> None:
+        pass
+
+    def select(self, query: str, *, whole: bool = False) -> list[Row]:
+        self.asked += 1
+        low, high = (int(number) for number in re.findall(r"links (?:>=|<) (\d+)", query))
+        digits = re.search(r'STRENDS\(STR\(\?item\), "(\w+)"\)', query)
+        found = [
+            number
+            for number in range(1, 301)
+            if low <= self.fame(number) < high and f"Q{number}".endswith(digits[1] if digits else "")
         ]
+        if len(found) > 10:
+            raise TooHeavy("timeout", "")
+        found.sort(key=lambda number: (-self.fame(number), f"Q{number}"))
+        rows = [
+            (f"{ENTITY}Q{number}", "A_b", str(self.fame(number))) for number in found[: int(query.split("LIMIT ")[1].split()[0])]
+        ]
+        return [{"item": Term(iri), "title": Term(title), "sitelinks": Term(links)} for iri, title, links in rows]
 
 
-def test_a_ranking_that_is_too_heavy_is_split_into_bands_of_fame() -> None:
-    found = wikidata.rank(Fame(), "Q5", ENGLISH, 120)
-    assert [item.sitelinks for item in found] == list(range(300, 180, -1))
-    assert found[0] == wikidata.RankedItem("Q300", "Q5", "A b", 300)
+@pytest.mark.parametrize(
+    "fame",
+    [
+        pytest.param(lambda number: number, id="all-different"),
+        pytest.param(lambda number: 7, id="all-tied"),
+        pytest.param(lambda number: 500 if number <= 150 else number % 3, id="ties-at-both-ends"),
+    ],
+)
+@pytest.mark.parametrize("limit", [5, 120, 1000])
+def test_a_ranking_that_is_too_heavy_is_split_until_it_is_complete(fame: Callable[[int], int], limit: int) -> None:
+    everyone = sorted(range(1, 301), key=lambda number: (-fame(number), f"Q{number}"))
+    found = rank(Fame(fame), "Q5", ENGLISH, limit)
+    assert [item.qid for item in found] == [f"Q{number}" for number in everyone[:limit]]
+    assert found[0] == RankedItem(f"Q{everyone[0]}", "Q5", "A b", fame(everyone[0]))

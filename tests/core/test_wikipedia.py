@@ -2,19 +2,28 @@
 
 import bz2
 import gzip
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Container, Iterable, Iterator
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
 
 from ditto_core import languages
-from ditto_core.errors import InvalidInput, RowFailed
-from ditto_core.knowledge.wikipedia import articles_from_dump
+from ditto_core.errors import InvalidInput
+from ditto_core.knowledge.cleaning import articles
+from ditto_core.knowledge.dump import pages_from_dump
+from ditto_core.knowledge.wikipedia import to_article
 from ditto_core.languages import Language
 from ditto_core.records import Article, Section
 
 ENGLISH = languages.load("en")
+
+
+def articles_from_dump(path: Path, titles: Iterable[str], language: Language) -> Iterator[tuple[str, Article | str]]:
+    for title, page in pages_from_dump(path, titles, language):
+        yield title, page if isinstance(page, str) else to_article(page, language)
+
+
 SITE = (
     '<siteinfo><sitename>%s</sitename><base>https://en.wikipedia.org/wiki/Main_Page</base><namespaces>'
     '<namespace key="0" case="first-letter" /><namespace key="6">Bild</namespace></namespaces></siteinfo>'
@@ -88,7 +97,7 @@ def test_titles_are_found_under_other_spellings_and_through_redirects(dump: Path
         ("Lost", "redirect_to_missing"),
         ("Ring", "redirect_to_missing"),
         ("Data", "article_unreadable"),
-        ("Huge", "article_unreadable"),
+        ("Huge", "article_too_large"),
     ],
 )
 def test_a_title_without_an_article_gets_a_reason(dump: Path, asked: str, reason: str) -> None:
@@ -118,12 +127,16 @@ def test_addresses_are_quoted_as_the_wiki_does(dump: Path) -> None:
     assert article.url == "https://en.wikipedia.org/wiki/%C3%89_A/B%3F"
 
 
-def test_a_cleaner_that_gives_up_names_the_reason(dump: Path) -> None:
-    def give_up(text: str, language: Language, namespaces: Mapping[str, int]) -> NoReturn:
-        raise RowFailed("article_unreadable", f"{language.code} text of {len(text)} characters took too long")
-
-    found = dict(articles_from_dump(dump, ["Ada Lovelace"], ENGLISH, give_up))
-    assert found == {"Ada Lovelace": "article_unreadable"}
+def test_pages_become_articles_in_worker_processes_and_a_slow_one_is_given_up_alone(tmp_path: Path) -> None:
+    slow = page("Slow", "[[File:a|thumb|[[b]] " * 2000)
+    pages = [page(f"Page {number}", f"Page {number}.") for number in range(40)]
+    path = tmp_path / "wiki.xml"
+    path.write_bytes(export([*pages[:20], slow, *pages[20:]]))
+    asked = [f"Page {number}" for number in range(40)]
+    found = list(articles(pages_from_dump(path, [*asked, "Slow", "Nobody"], ENGLISH), "en", workers=2, limit_s=1.0))
+    assert [title for title, _ in found] == [*asked[:20], "Slow", *asked[20:], "Nobody"]
+    reasons = {title: article for title, article in found if isinstance(article, str)}
+    assert reasons == {"Slow": "article_too_slow", "Nobody": "article_missing"}
 
 
 def test_the_embedded_world_is_free_of_conditions(tmp_path: Path) -> None:
@@ -147,6 +160,41 @@ def test_packed_exports_are_read(tmp_path: Path, name: str, pack: Callable[[byte
     path = tmp_path / name
     path.write_bytes(pack(export(PAGES)))
     assert isinstance(dict(articles_from_dump(path, ["Ada L"], ENGLISH))["Ada L"], Article)
+
+
+def indexed(folder: Path, pages: list[str], damaged: Container[int] = ()) -> Path:
+    """A multistream export of two pages a stream with its index, as Wikimedia ships it; some streams without content."""
+    head, tail = export([]).split(b"</siteinfo>")
+    packed, lines = bz2.compress(head + b"</siteinfo>\n"), []
+    for number in range(0, len(pages), 2):
+        titles = [re.search("<title>(.*?)</title>", text) for text in pages[number : number + 2]]
+        lines += [f"{len(packed)}:1:{title[1]}" for title in titles if title]
+        content = "".join(pages[number : number + 2]).encode() + (tail if number + 2 >= len(pages) else b"")
+        stream = bz2.compress(content)
+        packed += bytes(len(stream)) if number in damaged else stream
+    (folder / "wiki-multistream-index.txt.bz2").write_bytes(bz2.compress("\n".join(lines).encode()))
+    path = folder / "wiki-multistream.xml.bz2"
+    path.write_bytes(packed)
+    return path
+
+
+def test_of_a_multistream_export_with_its_index_only_the_wanted_streams_are_read(tmp_path: Path) -> None:
+    pages = [*PAGES, page("Q&amp;A", "Q &amp;amp; A is asked.")]
+    plain = tmp_path / "wiki.xml"
+    plain.write_bytes(export(pages))
+    asked = ["ada_Lovelace", "Old Ada", "Ring", "Lost", "Nobody", "Q&A", "É A/B?", "Talk"]
+    expected = dict(articles_from_dump(plain, asked, ENGLISH))
+    assert dict(articles_from_dump(indexed(tmp_path, pages, damaged=[6]), asked, ENGLISH)) == expected
+    assert isinstance(expected["Q&A"], Article)
+    with pytest.raises(InvalidInput, match=r"no whole bz2 stream at byte \d+"):
+        list(articles_from_dump(indexed(tmp_path, pages, damaged=[6]), ["Hollow"], ENGLISH))
+
+
+def test_an_index_that_is_none_is_named(tmp_path: Path) -> None:
+    path = indexed(tmp_path, PAGES)
+    (tmp_path / "wiki-multistream-index.txt.bz2").write_bytes(bz2.compress(b"<html>"))
+    with pytest.raises(InvalidInput, match="no index of a multistream dump"):
+        list(articles_from_dump(path, ["Ada L"], ENGLISH))
 
 
 @pytest.mark.parametrize(

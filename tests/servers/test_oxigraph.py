@@ -11,6 +11,7 @@ from ditto_core import languages
 from ditto_core.errors import InvalidInput
 from ditto_core.knowledge.collection import collect_characters
 from ditto_core.knowledge.oxigraph import serve
+from ditto_core.knowledge.source import Source
 from ditto_core.knowledge.sparql import SparqlClient
 from ditto_core.records import Character, Claim
 from ditto_core.settings import KnowledgeSettings
@@ -87,7 +88,7 @@ def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def collected(endpoint: str, **changes: object) -> tuple[list[Character], dict[str, object]]:
     chosen = {"classes": ("Q5", "Q95074"), "batch_size": 2, **changes}
     settings = KnowledgeSettings(sparql_endpoint=endpoint, articles="dump", **chosen)
-    client = SparqlClient(endpoint, "", settings.timeout_s, time.sleep)
+    client = SparqlClient(Source(endpoint, "knowledge.sparql_endpoint", "", settings.timeout_s, time.sleep))
     characters, ledger = collect_characters(client, settings, ENGLISH)
     ledger.check()
     return characters, ledger.summary()

@@ -1,0 +1,69 @@
+"""Cleaning: stored pages to articles, in worker processes.
+
+Input:   (title, page or reason) pairs, as `dump` and `action_api` give them.
+Output:  (title, article or reason) pairs in the same order.
+Source:  hostile markup takes the parser very long and holds the interpreter's lock: only a process can be stopped.
+
+Example:
+    dict(articles(pages_from_dump(path, titles, english), "en", workers=2, limit_s=30.0))
+    ->  {"Ada Lovelace": Article(...), "Worst page": "article_too_slow"}
+"""
+
+import multiprocessing
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as TookTooLong
+
+from pebble import ProcessExpired, ProcessPool
+
+from ditto_core import languages
+from ditto_core.knowledge.wikipedia import TOO_SLOW, UNREADABLE, Stored, to_article
+from ditto_core.records import Article
+
+_AHEAD = 8  # pages a worker that are handed over before the oldest is waited for
+
+
+def articles(
+    found: Iterable[tuple[str, Stored | str]], language: str, workers: int, limit_s: float
+) -> Iterator[tuple[str, Article | str]]:
+    """Turn pages into articles on all cores; a page that takes too long is given up alone.
+
+    Args:
+        found: Pages, or reasons, which are passed on.
+        language: Code of the language of the pages.
+        workers: Processes.
+        limit_s: Seconds that one page may take; its process is ended then, and a new one begun.
+
+    Yields:
+        (title, article or reason), in the order of `found`.
+    """
+    # A fork of a process with threads may hold a lock that nobody frees; a server that forks has none.
+    pool = ProcessPool(max_workers=workers, context=multiprocessing.get_context("forkserver"))
+    waiting: deque[tuple[str, Future[Article | str] | str]] = deque()
+    try:
+        for title, page in found:
+            handed = page if isinstance(page, str) else pool.schedule(_article, args=(page, language), timeout=limit_s)
+            waiting.append((title, handed))
+            if len(waiting) >= workers * _AHEAD:
+                yield _done(*waiting.popleft())
+        while waiting:
+            yield _done(*waiting.popleft())
+    finally:
+        pool.stop()  # type: ignore[no-untyped-call]
+        pool.join()
+
+
+def _article(page: Stored, language: str) -> Article | str:
+    return to_article(page, languages.load(language))
+
+
+def _done(title: str, handed: "Future[Article | str] | str") -> tuple[str, Article | str]:
+    if isinstance(handed, str):
+        return title, handed
+    try:
+        return title, handed.result()
+    except TookTooLong:
+        return title, TOO_SLOW
+    except ProcessExpired:
+        return title, UNREADABLE
