@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from prefect import flow
+from prefect.runtime import flow_run
 
 from ditto_core.ledger import Ledger
 from ditto_core.recipe import digest
@@ -43,6 +44,14 @@ def collect(settings: Settings) -> stage.StageResult:
     total = _joined(listed, built, notes)
     output = f"shards/profiles/{recipe[:12]}"
     return stage.StageResult("collect", total, 0, time.monotonic() - started, output, {"requests": total.notes["requests"]})
+
+
+def asked_anew(settings: Settings) -> Settings:
+    """The settings with a snapshot of this flow run's own: sources are asked again, and once even if the run is retried."""
+    if settings.knowledge.offline:
+        return settings
+    snapshot = f"{flow_run.scheduled_start_time:%Y-%m-%dT%H%M%S}"
+    return settings.model_copy(update={"knowledge": settings.knowledge.model_copy(update={"snapshot": snapshot})})
 
 
 def _profiles(

@@ -5,7 +5,7 @@ from prefect import flow
 from ditto_core.settings import Settings
 from flows.dataset import assemble
 from flows.evaluation import evaluate
-from flows.knowledge import collect
+from flows.knowledge import asked_anew, collect
 from flows.simulation import simulate
 from flows.stage import StageResult
 from flows.training import train
@@ -25,4 +25,5 @@ def pipeline(settings: Settings) -> list[StageResult]:
 @flow(name="nightly")
 def nightly(settings: Settings) -> list[StageResult]:
     """Regenerate the dataset from what changed at the source since the last night."""
-    return [stage.with_options(flow_run_name=stage.name)(settings) for stage in STAGES[:3]]
+    anew = asked_anew(settings)
+    return [stage.with_options(flow_run_name=stage.name)(anew) for stage in STAGES[:3]]
