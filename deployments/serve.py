@@ -8,6 +8,9 @@ from prefect.schedules import Cron, Schedule
 from prefect.types.entrypoint import EntrypointType
 
 from ditto_core.settings import Settings
+from flows.ablation import ablate
+from flows.evaluation import leaderboard
+from flows.matrix import matrix
 from flows.pipeline import STAGES, nightly, pipeline
 
 NIGHTLY = "30 2 * * *"
@@ -17,7 +20,7 @@ NIGHTLY = "30 2 * * *"
 def serve_flows(settings: Settings) -> None:
     """Register a deployment per flow, with these settings as the form's defaults, and run what is asked for."""
     parameters = {"settings": settings.model_dump(mode="json")}
-    deployments = [_deployment(flow, parameters) for flow in (*STAGES, pipeline)]
+    deployments = [_deployment(flow, parameters) for flow in (*STAGES, pipeline, leaderboard, matrix, ablate)]
     deployments.append(_deployment(nightly, parameters, Cron(NIGHTLY, timezone="UTC", active=False)))
     serve(*deployments, pause_on_shutdown=False)
 

@@ -9,7 +9,7 @@ import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -234,9 +234,44 @@ class TrainingSettings(_Section):
     """Rows whose trained spans are decoded and compared before the first step."""
 
 
+class ModelSettings(_Section):
+    """A model by a name of its own, such as a row of the leaderboard or a side of the matrix."""
+
+    name: str = Field(min_length=1, max_length=60, pattern=r"^[^{}|<>\n]+$")
+    """Shown in tables and file names; one model a name."""
+    generation: GenerationSettings
+    """Engine and model."""
+    system_role: bool = True
+    """False: its chat template knows no system role, so what would stand there opens the first turn."""
+
+
+class SeedSettings(_Section):
+    """A model to fine-tune, by a name of its own."""
+
+    name: str = Field(min_length=1, max_length=60, pattern=r"^[^{}|<>\n]+$")
+    """Shown in tables and file names; one model a name."""
+    model: str
+    """Folder or hub id, as training.model takes it."""
+    system_role: bool = True
+    """As in a model under test."""
+
+
 class EvaluationSettings(_Section):
     """WikiRoleEval (paper section 4)."""
 
+    test_file: str = ""
+    """Test sessions as WikiRoleEval's JSON Lines, such as the authors' own file; "" is the dataset's test split."""
+    context: Literal["identity", "profile", "instructions"] = "identity"
+    """What stands before a session. identity: one line (paper section 4). profile: the simulation's prompt with the whole
+    profile, which measures a supervisor (section 6). instructions: the same prompt without the profile (table 3)."""
+    system_role: bool = True
+    """Of the seed LLM; False: its chat template knows no system role, so what would stand there opens the first turn."""
+    runs: int = Field(1, ge=1, le=20)
+    """Times that every session is played; each is a draw of its own where temperature is above 0."""
+    models: tuple[ModelSettings, ...] = ()
+    """More models to evaluate beside the seed and the tuned one."""
+    mt_bench: str = ""
+    """Role-play questions of MT-Bench: "own" are ours, else a file in the public format; "" is none. Needs the LLM judge."""
     judge: Literal["lexical", "llm"] = "lexical"
     """lexical: deterministic, without a model. llm: `judge_generation` answers the judging prompts."""
     judge_generation: GenerationSettings = GenerationSettings()
@@ -248,6 +283,8 @@ class EvaluationSettings(_Section):
     max_judge_tokens: int = Field(512, ge=1)
     """New tokens of a verdict."""
     temperature: float = Field(0.0, ge=0, le=2)
+    """Of the model under test; 0 is greedy."""
+    top_p: float = Field(1.0, gt=0, le=1)
     """Of the model under test."""
     max_answer_tokens: int = Field(512, ge=8)
     """New tokens of an answer."""
@@ -255,6 +292,48 @@ class EvaluationSettings(_Section):
     """Resamples behind the 95 % intervals."""
     seed: int = 7
     """Of the bootstrap."""
+
+    @field_validator("models")
+    @classmethod
+    def _have_names_of_their_own(cls, models: tuple[ModelSettings, ...]) -> tuple[ModelSettings, ...]:
+        return _named_apart(models, ("before", "after"))
+
+    @model_validator(mode="after")
+    def _mt_bench_needs_a_model(self) -> "EvaluationSettings":
+        if self.mt_bench and self.judge != "llm":
+            raise ValueError('evaluation.mt_bench is graded by a model: set evaluation.judge = "llm" and judge_generation')
+        return self
+
+
+class MatrixSettings(_Section):
+    """Cross-supervision (paper section 6, figure 5): every supervisor teaches every seed."""
+
+    supervisors: tuple[ModelSettings, ...] = ()
+    """Models that write questions and answers."""
+    seeds: tuple[SeedSettings, ...] = ()
+    """Models that are fine-tuned on them."""
+
+    @field_validator("supervisors", "seeds")
+    @classmethod
+    def _have_names_of_their_own(cls, models: tuple[Any, ...]) -> tuple[Any, ...]:
+        return _named_apart(models, ())
+
+
+class AblationSettings(_Section):
+    """What `ditto ablate` varies."""
+
+    turns: tuple[int, ...] = (1, 3, 5)
+    """Values of dataset.turns_per_session."""
+    contrastive_shares: tuple[float, ...] = (0.0, 0.25, 0.5)
+    """Values of dataset.contrastive_share."""
+
+
+def _named_apart(models: tuple[Any, ...], taken: tuple[str, ...]) -> tuple[Any, ...]:
+    names = [*taken, *(model.name for model in models)]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"each model needs a name of its own; given more than once: {', '.join(twice)}")
+    return models
 
 
 class Settings(_Section):
@@ -272,6 +351,8 @@ class Settings(_Section):
     dataset: DatasetSettings = DatasetSettings()
     training: TrainingSettings = TrainingSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
+    matrix: MatrixSettings = MatrixSettings()
+    ablations: AblationSettings = AblationSettings()
 
     @property
     def effective_memo_url(self) -> str:
@@ -400,5 +481,7 @@ def _explain(problem: Mapping[str, Any]) -> str:
 def _known_keys(path: Sequence[str | int]) -> list[str]:
     model: Any = Settings
     for part in path:
-        model = model.model_fields[str(part)].annotation
+        annotation = model if isinstance(part, int) else model.model_fields[part].annotation
+        # Of a list or an optional section, the model within.
+        model = next((inner for inner in get_args(annotation) if hasattr(inner, "model_fields")), annotation)
     return list(model.model_fields)

@@ -69,10 +69,10 @@ def _flush_logs() -> None:
     EventsWorker.drain_all()
 
 
-def _run(settings: Settings, flow: str, as_json: bool) -> Any:
+def _run(settings: Settings, flow: str, as_json: bool, *arguments: Any) -> Any:
     """Run one flow and print what it made."""
     with _orchestrated(settings):
-        result = _flow(flow)(settings)
+        result = _flow(flow)(settings, *arguments)
     for item in result if isinstance(result, list) else [result]:
         _print(item)
     if as_json:
@@ -136,8 +136,36 @@ _stage("train", "training.train", "Fine-tune the seed LLM on the dataset.")
 _stage("evaluate", "evaluation.evaluate", "Score seed and tuned model on roles that were never trained.")
 _asking("run", "pipeline.pipeline", "Run all stages.")
 _stage(
-    "report", "evaluation.evaluate", "Write the report of an evaluation again; predictions and judgements come from their shards."
+    "leaderboard", "evaluation.leaderboard", "Score the models of evaluation.models beside each other and the paper's figures."
 )
+_stage("matrix", "matrix.matrix", "Let every supervisor teach every seed, and draw the matrix.")
+
+
+@app.command()
+@takes_settings
+def ablate(
+    settings: Settings,
+    kind: Annotated[str, typer.Argument(help="knowledge, turns or contrastive.")],
+    as_json: Json = False,
+) -> None:
+    """Vary one choice and score every variant on the same test sessions."""
+    _run(settings, "ablation.ablate", as_json, kind)
+
+
+@app.command()
+@takes_settings
+def report(
+    settings: Settings,
+    runs: Annotated[list[Path] | None, typer.Argument(help="Two judged files or report folders to compare.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Write the report of an evaluation again, or compare two runs: `ditto report A B`."""
+    if runs:
+        from flows.comparison import print_comparison
+
+        print_comparison(settings, runs, as_json)
+    else:
+        _run(settings, "evaluation.evaluate", as_json)
 
 
 @app.command()

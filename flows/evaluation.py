@@ -1,130 +1,140 @@
-"""evaluate: seed and tuned model play the test sessions, a judge scores both, a report shows them side by side."""
+"""evaluate: seed and tuned model play the test sessions, a judge scores both, a report shows them side by side.
 
-import json
+leaderboard: the same for any list of models, without a tuned one.
+"""
+
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from prefect import flow
-from prefect.artifacts import create_markdown_artifact
 
-from ditto_core.evaluation import report
-from ditto_core.evaluation.scores import compare, scores
-from ditto_core.ledger import Ledger
-from ditto_core.records import Judgement, Prediction
-from ditto_core.settings import GenerationSettings, Settings
-from ditto_core.shards import ShardKey, ShardRef, ShardStore, inputs_digest, write_text
-from flows import stage
-from tasks import evaluation, handover, recipes, resources
+from ditto_core.dataset.summary import COLUMNS, Summary
+from ditto_core.errors import InvalidInput
+from ditto_core.evaluation import leaderboard as board
+from ditto_core.evaluation import report, tables
+from ditto_core.evaluation.drill_down import Contestant
+from ditto_core.evaluation.scores import compare
+from ditto_core.recipe import digest
+from ditto_core.settings import ModelSettings, Settings
+from ditto_core.shards import ShardStore
+from flows import measuring, stage
+from tasks import handover, recipes, resources
 
 BEFORE, AFTER = "before", "after"
 
 
 @flow(name="evaluate", task_runner=stage.runner())
 def evaluate(settings: Settings) -> stage.StageResult:
-    """Score the seed LLM and the tuned one on roles that were never trained."""
+    """Score the seed LLM and the tuned one on roles that were never trained, and the other models that the settings name."""
     stage.use_environment()
     started, calls = time.monotonic(), resources.model_calls()
-    made = recipes.dataset_recipe(settings)
-    examples = handover.take(settings, "examples", made, "assemble")
-    profiles = handover.take(settings, "profiles", recipes.knowledge_recipe(settings), "collect")
+    tests = measuring.take_tests(settings)
     tuned = handover.take_value(settings, "model", recipes.training_recipe(settings), "train")
-    seed = resources.seed_llm(settings)
-    models = {BEFORE: seed, AFTER: seed.model_copy(update={"model": str(tuned["folder"])})}
-    store = ShardStore(Path(settings.data_root))
-    predicted = {name: _predict(settings, name, model, examples) for name, model in models.items()}
-    judged = {name: _judge(settings, name, model, predicted[name], profiles) for name, model in models.items()}
-    ledger = Ledger.total(
-        [
-            stage.account("predictions", store, _all(predicted)),
-            stage.account("judgements", store, _all(judged)),
-        ]
-    )
-    shown = _report(settings, store, predicted, judged, tuned["losses"], profiles, examples)
-    return stage.StageResult(
-        "evaluate", ledger, resources.model_calls() - calls, time.monotonic() - started, shown["report"], shown
-    )
-
-
-def _predict(settings: Settings, name: str, model: GenerationSettings, examples: handover.Shards) -> dict[str, ShardRef]:
-    recipe = recipes.evaluation_recipe(settings, resources.identify(model))
-    futures = {}
-    for language, refs in examples.items():
-        for number, ref in enumerate(refs):
-            key = ShardKey("predictions", recipe, f"{name}-{language}-{number:04d}", ref.sha256)
-            futures[f"{language}-{number:04d}"] = stage.submit(evaluation.predict_sessions, key, settings, model, name, ref)
-    return stage.gather("predictions", futures)
-
-
-def _judge(
-    settings: Settings,
-    name: str,
-    model: GenerationSettings,
-    predictions: dict[str, ShardRef],
-    profiles: handover.Shards,
-) -> dict[str, ShardRef]:
-    recipe = recipes.evaluation_recipe(settings, resources.identify(model))
-    futures = {}
-    for shard, ref in predictions.items():
-        language = shard.rsplit("-", 1)[0]
-        known = {str(number): part.sha256 for number, part in enumerate(profiles[language])}
-        inputs = inputs_digest({"predictions": ref.sha256, **known})
-        key = ShardKey("judgements", recipe, f"{name}-{shard}", inputs)
-        futures[shard] = stage.submit(evaluation.judge_sessions, key, settings, language, profiles[language], ref)
-    return stage.gather("judgements", futures)
-
-
-def _all(shards: dict[str, dict[str, ShardRef]]) -> dict[str, ShardRef]:
-    return {f"{name}-{shard}": ref for name, refs in shards.items() for shard, ref in refs.items()}
-
-
-def _report(
-    settings: Settings,
-    store: ShardStore,
-    predicted: dict[str, dict[str, ShardRef]],
-    judged: dict[str, dict[str, ShardRef]],
-    losses: Sequence[tuple[int, float]],
-    profiles: handover.Shards,
-    examples: handover.Shards,
-) -> dict[str, Any]:
-    """Write scores.json and report.html, and return what `--json` shows of them."""
-    answers = {name: [row for ref in refs.values() for row in store.read(ref, Prediction)] for name, refs in predicted.items()}
-    verdicts = {name: [row for ref in refs.values() for row in store.read(ref, Judgement)] for name, refs in judged.items()}
+    models = [*seed_and_tuned(settings, str(tuned["folder"])), *settings.evaluation.models]
+    measured = measuring.measure(settings, tests, models)
+    shown = measuring.contestants(settings, measured)
+    first, second = shown[0], shown[1]
     bootstrap, seed = settings.evaluation.bootstrap, settings.evaluation.seed
-    table = {name: scores(rows, bootstrap, seed) for name, rows in verdicts.items()}
+    differences = compare(first.judgements, second.judgements, bootstrap, seed)
+    store = ShardStore(Path(settings.data_root))
     page = report.Report(
         title="Role-play before and after fine-tuning",
-        run={
-            "supervision LLM": settings.generation.model,
-            "seed LLM": resources.seed_llm(settings).model,
-            "engine": settings.generation.engine,
-            "test sessions": str(len(answers[AFTER])),
-            "settings": settings.model_dump_json(exclude={"data_root", "memo_url"}),
-        },
-        judge=settings.evaluation.judge,
-        before=table[BEFORE],
-        after=table[AFTER],
-        differences=compare(verdicts[BEFORE], verdicts[AFTER], bootstrap, seed),
+        judge=report.judge_label(measuring.judge_name(settings)),
+        contestants=shown,
+        notes=_leaks(settings, store, tests),
+        differences=differences,
+        run=_what_was_run(settings, models, shown),
+        statistics=_statistics(store, tests.sessions) if tests.lines is None else (),
         ledgers={
-            "profiles": stage.ledger_of(store, profiles).summary(),
-            "examples": stage.ledger_of(store, examples).summary(),
+            "profiles": stage.ledger_of(store, tests.profiles).summary(),
+            "test file" if tests.lines else "examples": (tests.lines or stage.ledger_of(store, tests.sessions)).summary(),
         },
-        losses=losses,
-        sessions=report.sessions(answers[BEFORE], answers[AFTER], verdicts[BEFORE], verdicts[AFTER]),
+        losses=tuned["losses"],
     )
-    name = inputs_digest({name: ref.sha256 for name, ref in _all(judged).items()})[:12]
-    folder = store.data_root / "reports" / name
-    markdown = report.markdown_table(table[BEFORE], table[AFTER])
-    write_text(folder / "report.html", report.render(page))
-    write_text(folder / "scores.json", json.dumps(table, indent=1) + "\n")
-    write_text(folder / "scores.md", markdown + "\n")
-    create_markdown_artifact(markdown, key="scores", description=report.judge_label(settings.evaluation.judge))
-    exchanges = [exchange.text() for exchange in report.sample_exchanges(answers[BEFORE], answers[AFTER], 3)]
-    return {
-        "scores": table,
-        "report": str(folder / "report.html"),
-        "table": markdown,
-        "exchanges": exchanges,
-        "judge": report.judge_label(settings.evaluation.judge),
+    markdown = tables.markdown(page.columns, differences)
+    left = measuring.write_files(settings, shown, report.render(page), markdown, "evaluation")
+    exchanges = [exchange.text() for exchange in report.sample_exchanges(first.predictions, second.predictions, 3)]
+    ledger = measuring.account(settings, tests, measured)
+    seconds = time.monotonic() - started
+    extra = left | {"exchanges": exchanges, "differences": differences}
+    return stage.StageResult("evaluate", ledger, resources.model_calls() - calls, seconds, left["report"], extra)
+
+
+@flow(name="leaderboard", task_runner=stage.runner())
+def leaderboard(settings: Settings) -> stage.StageResult:
+    """Score a list of models side by side on the test file or the dataset's test split."""
+    stage.use_environment()
+    started, calls = time.monotonic(), resources.model_calls()
+    models = settings.evaluation.models
+    if not models:
+        raise InvalidInput(
+            "there is no model to compare: list them as [[evaluation.models]] in the settings file, each with a name and a "
+            "generation of its own, such as generation = { engine = 'chat-api', model = '...', base_url = '...' }."
+        )
+    tests = measuring.take_tests(settings)
+    measured = measuring.measure(settings, tests, models)
+    shown = measuring.contestants(settings, measured)
+    page = report.Report(
+        "Leaderboard", report.judge_label(measuring.judge_name(settings)), shown, run=_what_was_run(settings, models, shown)
+    )
+    rows = board.rows(page.columns, {one.name: one.mt_bench for one in shown})
+    markdown = board.markdown(rows, board.published("table_2"))
+    left = measuring.write_files(settings, shown, report.render(page), markdown, "leaderboard")
+    ledger = measuring.account(settings, tests, measured)
+    seconds = time.monotonic() - started
+    return stage.StageResult("leaderboard", ledger, resources.model_calls() - calls, seconds, left["report"], left)
+
+
+def seed_and_tuned(settings: Settings, tuned: str) -> list[ModelSettings]:
+    """The seed LLM and the model in a folder, which runs as the seed does."""
+    seed = resources.seed_llm(settings)
+    return [
+        ModelSettings(name=BEFORE, generation=seed, system_role=settings.evaluation.system_role),
+        # Training sets our own chat template, which has a system role.
+        ModelSettings(name=AFTER, generation=seed.model_copy(update={"model": tuned})),
+    ]
+
+
+def _what_was_run(settings: Settings, models: Sequence[ModelSettings], shown: Sequence[Contestant]) -> Mapping[str, str]:
+    told: dict[str, str] = {"supervision LLM": settings.generation.model}
+    for model in models:
+        generation = model.generation
+        told[model.name] = f"{generation.model} ({generation.engine}), weights {resources.identify(generation).weights[:12]}"
+    plain = settings.model_dump(mode="json", exclude={"data_root", "memo_url"})
+    return told | {
+        "test sessions": str(len(shown[0].predictions)),
+        "settings digest": digest(plain)[:12],
+        "settings": settings.model_dump_json(exclude={"data_root", "memo_url"}),
     }
+
+
+def _statistics(store: ShardStore, examples: handover.Shards) -> list[list[str]]:
+    """Rows of the dataset by split and by language, as in the paper's table 1."""
+    summary = Summary()
+    for refs in examples.values():
+        for ref in refs:
+            summary.add(store.read_table(ref, COLUMNS).to_pylist())
+    rows: list[list[str]] = [["", "roles", "sessions", "turns", "role-specific", "contrastive"]]
+    counted: dict[str, Any] = {**dict(sorted(summary.by_split.items())), **dict(sorted(summary.by_language.items()))}
+    for name, counts in counted.items():
+        numbers = (len(counts.roles), counts.sessions, counts.turns, counts.role_specific, counts.contrastive)
+        rows.append([name, *(f"{number:,}" for number in numbers)])
+    return rows
+
+
+def _leaks(settings: Settings, store: ShardStore, tests: measuring.Tests) -> list[str]:
+    """Roles of a test file that the tuned model was trained on; of the dataset's own test split there are none."""
+    if tests.lines is None:
+        return []
+    examples = handover.take(settings, "examples", recipes.dataset_recipe(settings), "assemble")
+    columns = ["split", "role", "label", "language"]
+    rows = [row for refs in examples.values() for ref in refs for row in store.read_table(ref, columns).to_pylist()]
+    trained = {(row["language"], row[name]) for row in rows if row["split"] == "train" for name in ("role", "label")}
+    played = [row for refs in tests.sessions.values() for ref in refs for row in store.read_table(ref, columns).to_pylist()]
+    seen = sorted({row["label"] for row in played if {(row["language"], row["role"]), (row["language"], row["label"])} & trained})
+    if not seen:
+        return []
+    named = ", ".join(seen[:5]) + (" and others" if len(seen) > 5 else "")
+    return [f"{len(seen)} roles of the test file were trained on ({named}): the scores after are not of unseen roles"]

@@ -1,57 +1,127 @@
-"""Tasks of the evaluation stage: predictions and judgements shard by shard."""
+"""Tasks of the evaluation stage: test sessions, predictions and judgements shard by shard."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
 
 from ditto_core import languages
-from ditto_core.evaluation import judge, sessions
+from ditto_core.errors import InvalidInput
+from ditto_core.evaluation import judge, mt_bench, sessions, wikiroleeval
+from ditto_core.ledger import Ledger
+from ditto_core.recipe import stage_recipe
 from ditto_core.records import Example, Judgement, Prediction, Profile
-from ditto_core.settings import GenerationSettings, Settings
-from ditto_core.shards import ShardKey, ShardRef, ShardStore
+from ditto_core.settings import ModelSettings, Settings
+from ditto_core.shards import ShardKey, ShardRef, ShardStore, file_sha256, shard_of
 from tasks import policies, reporting, resources
+
+
+@task(name="read-tests", cache_policy=NO_CACHE)
+def read_tests(settings: Settings) -> tuple[Mapping[str, Sequence[ShardRef]], Ledger]:
+    """The sessions of `evaluation.test_file` as shards by language, and the account of its lines."""
+    path = Path(settings.evaluation.test_file)
+    try:
+        examples, lines = wikiroleeval.read_test(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise InvalidInput(f"cannot read evaluation.test_file {str(path)!r}: {error}") from error
+    reporting.log_ledger(path.name, lines)
+    if not examples:
+        reasons = ", ".join(f"{reason}: {number}" for reason, number in lines.failed.items()) or "it is empty"
+        raise InvalidInput(f"{str(path)!r} holds no session in WikiRoleEval's format ({reasons}).")
+    store, recipe, source = ShardStore(Path(settings.data_root)), stage_recipe("evaluation", {"tests": 1}), file_sha256(path)
+    found: dict[str, list[ShardRef]] = {}
+    for language in sorted({example.language for example in examples}):
+        languages.load(language)
+        shards: dict[int, list[Example]] = {}
+        for example in examples:
+            if example.language == language:
+                shards.setdefault(shard_of(example.role, settings.shards), []).append(replace(example, split="test"))
+        found[language] = [
+            store.write(
+                ShardKey("tests", recipe, f"{language}-{number:04d}-of-{settings.shards}", source),
+                Example,
+                rows,
+                Ledger(inputs=len(rows), ok=len(rows)),
+            )
+            for number, rows in sorted(shards.items())
+        ]
+    return found, lines
 
 
 @task(name="predict", cache_policy=policies.VerifiedShard(), persist_result=True, result_serializer="json")
 def predict_sessions(
-    key: ShardKey, settings: Settings, generation: GenerationSettings, model: str, examples: ShardRef
+    key: ShardKey, settings: Settings, language: str, model: ModelSettings, examples: ShardRef, profiles: Sequence[ShardRef]
 ) -> ShardRef:
-    """Let one model play the test sessions of one shard, with the identity line only."""
+    """Let one model play the test sessions of one shard; profiles are shown only where the settings say so."""
     store = ShardStore(Path(settings.data_root))
     with store.exclusive(key):
         done = store.find(key)
         if done is not None:
             return done
         tests = [example for example in store.read(examples, Example) if example.split == "test"]
-        get_run_logger().info("%s: %d test sessions for %s", key.name, len(tests), generation.model)
-        predictions, ledger = sessions.predict(tests, resources.generator(settings, generation), settings.evaluation, model)
+        get_run_logger().info("%s: %d test sessions for %s", key.name, len(tests), model.generation.model)
+        generator = resources.generator(settings, model.generation)
+        opening: sessions.Opening = sessions.identity_line
+        if tests and settings.evaluation.context != "identity":
+            roles = {example.role for example in tests}
+            known = {p.character.qid: p for ref in profiles for p in store.read(ref, Profile) if p.character.qid in roles}
+            shown, budget = settings.evaluation.context == "profile", settings.simulation.profile_tokens
+            opening = sessions.in_context(known, languages.load(language), budget, generator.count_tokens, shown=shown)
+        predictions, ledger = sessions.predict(
+            tests, generator, settings.evaluation, model.name, opening, system_role=model.system_role
+        )
         reporting.log_ledger(key.name, ledger)
         return store.write(key, Prediction, predictions, ledger)
 
 
 @task(name="judge", cache_policy=policies.VerifiedShard(), persist_result=True, result_serializer="json")
 def judge_sessions(
-    key: ShardKey, settings: Settings, language: str, profiles: Sequence[ShardRef], predictions: ShardRef
+    key: ShardKey,
+    settings: Settings,
+    language: str,
+    predictions: ShardRef,
+    profiles: Sequence[ShardRef],
+    tests: Sequence[ShardRef],
 ) -> ShardRef:
-    """Judge the predictions of one shard; the profiles say what the lexical judge knows of all candidates."""
+    """Judge the predictions of one shard; profiles, or else the test sessions, tell the lexical judge of the candidates."""
     store = ShardStore(Path(settings.data_root))
     with store.exclusive(key):
         done = store.find(key)
         if done is not None:
             return done
         get_run_logger().info("%s: %d answers for the %s judge", key.name, predictions.rows, settings.evaluation.judge)
-        chosen = _judge(settings, language, store, profiles)
+        chosen = _judge(settings, language, store, profiles, tests)
         judgements, ledger = judge.judge_all(list(store.read(predictions, Prediction)), chosen)
         reporting.log_ledger(key.name, ledger)
         return store.write(key, Judgement, judgements, ledger)
 
 
-def _judge(settings: Settings, language: str, store: ShardStore, profiles: Sequence[ShardRef]) -> judge.Judge:
+@task(name="mt-bench", cache_policy=policies.VerifiedShard(), persist_result=True, result_serializer="json")
+def play_mt_bench(key: ShardKey, settings: Settings, model: ModelSettings, questions: Sequence[mt_bench.Question]) -> ShardRef:
+    """Let one model answer the role-play questions, and have the judge grade both turns."""
+    store = ShardStore(Path(settings.data_root))
+    with store.exclusive(key):
+        done = store.find(key)
+        if done is not None:
+            return done
+        answers = mt_bench.play(questions, resources.generator(settings, model.generation), settings.evaluation, model.name)
+        grader = resources.generator(settings, settings.evaluation.judge_generation)
+        graded, ledger = mt_bench.grade(answers, grader, settings.evaluation)
+        reporting.log_ledger(key.name, ledger)
+        return store.write(key, mt_bench.Graded, graded, ledger)
+
+
+def _judge(
+    settings: Settings, language: str, store: ShardStore, profiles: Sequence[ShardRef], tests: Sequence[ShardRef]
+) -> judge.Judge:
     loaded = languages.load(language)
     if settings.evaluation.judge == "llm":
         model = resources.generator(settings, settings.evaluation.judge_generation)
         return judge.LlmJudge(model, loaded, settings.evaluation)
+    if not profiles:
+        return judge.LexicalJudge(loaded, judge.facts_of(example for ref in tests for example in store.read(ref, Example)))
     characters = (profile.character for ref in profiles for profile in store.read(ref, Profile))
     facts = {character.label: (*(claim.text() for claim in character.claims), *character.aliases) for character in characters}
     return judge.LexicalJudge(loaded, facts)

@@ -3,15 +3,19 @@
 A knob that only changes speed is left out here, once for all.
 """
 
+from collections.abc import Collection
+
 from ditto_core import languages
 from ditto_core.recipe import ModelIdentity, stage_recipe
-from ditto_core.settings import Settings
+from ditto_core.settings import ModelSettings, Settings
 from tasks import resources, toxicity
 
 _SPEED = {"batch_size", "timeout_s", "contact", "snapshot", "offline", "article_limit_s"}
 _PROMPTS = {
     "simulation": ("query_simulation", "response_simulation"),
-    "evaluation": ("judge_identity", "judge_knowledge", "judge_rejection"),
+    "prediction": ("response_simulation",),
+    "judgement": ("judge_identity", "judge_knowledge", "judge_rejection"),
+    "mt_bench": ("judge_mt_bench",),
 }
 
 
@@ -21,14 +25,14 @@ def knowledge_recipe(settings: Settings) -> str:
 
 
 def simulation_recipe(settings: Settings) -> str:
-    """Of dialogues; holds the identity of the seed LLM."""
+    """Of dialogues; holds the identity of the model that simulates."""
     return stage_recipe(
         "simulation",
         settings.simulation.model_dump(),
         knowledge_recipe(settings),
         resources.identify(settings.generation),
         settings.generation.max_model_len,
-        _wordings(settings, "simulation"),
+        _wordings(settings.knowledge.languages, "simulation"),
     )
 
 
@@ -50,18 +54,41 @@ def training_recipe(settings: Settings) -> str:
     return stage_recipe("training", shaping, dataset_recipe(settings), resources.identify(resources.seed_llm(settings)))
 
 
-def evaluation_recipe(settings: Settings, model: ModelIdentity) -> str:
-    """The recipe of one model's evaluation; its shards' inputs hold the test sessions."""
-    shaping = settings.evaluation.model_dump(exclude={"judge_generation", "bootstrap", "seed"})
-    judge = resources.identify(settings.evaluation.judge_generation) if settings.evaluation.judge == "llm" else None
-    return stage_recipe("evaluation", shaping, model, judge, _wordings(settings, "evaluation"))
+def prediction_recipe(settings: Settings, model: ModelSettings, languages_of_tests: Collection[str]) -> str:
+    """Of one model's answers; its shards' inputs hold the test sessions."""
+    evaluation = settings.evaluation
+    shaping = evaluation.model_dump(include={"context", "runs", "temperature", "top_p", "max_answer_tokens"})
+    asked: list[object] = [resources.identify(model.generation), model.generation.max_model_len, model.system_role]
+    if evaluation.context != "identity":
+        asked += [settings.simulation.profile_tokens, _wordings(languages_of_tests, "prediction")]
+    return stage_recipe("evaluation", shaping, *asked)
 
 
-def _wordings(settings: Settings, stage: str) -> list[object]:
-    """Prompts and cues of the run's languages, as far as the stage uses them."""
-    loaded = [languages.load(code) for code in settings.knowledge.languages]
+def judgement_recipe(settings: Settings, languages_of_tests: Collection[str]) -> str:
+    """Of verdicts; its shards' inputs hold the answers."""
+    return stage_recipe("evaluation", _judging(settings), _judge(settings), _wordings(languages_of_tests, "judgement"))
+
+
+def mt_bench_recipe(settings: Settings, model: ModelSettings) -> str:
+    """Of one model's MT-Bench answers and grades; its shard's inputs hold the questions."""
+    shaping = _judging(settings) | settings.evaluation.model_dump(include={"runs", "max_answer_tokens"})
+    asked = [resources.identify(model.generation), model.generation.max_model_len]
+    return stage_recipe("evaluation", shaping, *asked, _judge(settings), _wordings(languages.available(), "mt_bench"))
+
+
+def _judging(settings: Settings) -> dict[str, object]:
+    return settings.evaluation.model_dump(include={"judge", "votes", "judge_temperature", "max_judge_tokens"})
+
+
+def _judge(settings: Settings) -> ModelIdentity | None:
+    return resources.identify(settings.evaluation.judge_generation) if settings.evaluation.judge == "llm" else None
+
+
+def _wordings(codes: Collection[str], use: str) -> list[object]:
+    """Prompts and cues of languages, as far as they are used."""
+    loaded = [languages.load(code) for code in sorted(codes)]
     return [
         [language.code, language.identity_templates, language.words, language.months, language.cues]
-        + [language.prompts[name] for name in _PROMPTS[stage]]
+        + [language.prompts.get(name, "") for name in _PROMPTS[use]]
         for language in loaded
     ]

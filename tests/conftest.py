@@ -5,7 +5,9 @@ from collections.abc import Iterator
 import pytest
 from fixtures.served import Served, serve
 
-FLOWS = frozenset({"collect", "simulate", "assemble", "train", "evaluate", "pipeline", "nightly"})
+FLOWS = frozenset(
+    {"collect", "simulate", "assemble", "train", "evaluate", "pipeline", "nightly", "leaderboard", "matrix", "ablate"}
+)
 
 
 @pytest.fixture(scope="session")

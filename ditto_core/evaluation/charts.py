@@ -1,11 +1,11 @@
-"""Charts: the report's pictures, written as inline SVG without a library.
+"""Charts: the reports' pictures, written as inline SVG without a library.
 
 Input:   numbers.
 Output:  `<svg>` elements that take their colours from the page's style sheet, so they follow light and dark.
-Source:  ours.
+Source:  ours; `scatter` draws what figure 5 of arXiv 2401.12474 shows.
 
 Example:
-    bars([Bar("consistency", 0.52, 0.4, 0.6, 0.0, 1.0), ...]) -> '<svg viewBox="0 0 460 ..." role="img">...</svg>'
+    bars([Bar("consistency", "before", 0, 0.52, 0.4, 0.6, 0.0, 1.0), ...], "...") -> '<svg viewBox="0 0 460 ...">...</svg>'
 """
 
 import math
@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
+SERIES = 6
+"""Colours that the style sheet has for series; a seventh series takes the first again."""
 _WIDTH = 460
 _LEFT, _RIGHT = 150, 45
 _ROW, _GAP = 22, 14
@@ -24,17 +26,29 @@ class Bar:
 
     Attributes:
         group: Bars of one group stand together.
-        style: "before" or "after"; class of the bar and its name in the label.
+        name: Of the series, such as a model.
+        series: Number of the series, which gives the colour.
         value: None draws no bar and says so.
     """
 
     group: str
-    style: str
+    name: str
+    series: int
     value: float | None
     low: float | None
     high: float | None
     least: float
     most: float
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One point of a scatter plot; points of one series share a colour and stand in the legend once."""
+
+    name: str
+    series: str
+    x: float
+    y: float
 
 
 def bars(rows: Sequence[Bar], title: str) -> str:
@@ -75,14 +89,59 @@ def line(points: Sequence[tuple[float, float]], title: str) -> str:
     return _svg(parts, bottom + 30, title)
 
 
+def scatter(points: Sequence[Point], scale: tuple[float, float], across: str, up: str, title: str) -> str:
+    """Points on a square with its diagonal, both axes on one scale; "" for no point.
+
+    Args:
+        points: Each is drawn with its name beside it.
+        scale: Least and most of both axes.
+        across: What x is.
+        up: What y is.
+        title: Of the picture.
+    """
+    if not points:
+        return ""
+    left, top, side = 56, 14, 330
+    least, most = scale
+
+    def place(value: float) -> float:
+        return side * (min(max(value, least), most) - least) / (most - least)
+
+    bottom = top + side
+    parts = [
+        f'<path class="axis" d="M{left},{top}V{bottom}H{left + side}"/>',
+        f'<path class="diagonal" d="M{left},{bottom}L{left + side},{top}"/>',
+    ]
+    for step in range(5):
+        value = least + (most - least) * step / 4
+        parts.append(_label(left - 8, bottom - place(value) + 4, f"{value:g}", "end"))
+        parts.append(_label(left + place(value), bottom + 18, f"{value:g}", "middle"))
+    names = sorted({point.series for point in points})
+    for point in points:
+        x, y = left + place(point.x), bottom - place(point.y)
+        told = escape(f"{point.name}, {point.series}: {point.x:.2f}, {point.y:.2f}")
+        colour = _colour(names.index(point.series))
+        parts.append(f'<circle class="{colour}" cx="{x:.1f}" cy="{y:.1f}" r="6"><title>{told}</title></circle>')
+        inside = x < left + side * 0.7
+        parts.append(_label(x + 9 if inside else x - 9, y + 4, point.name, "start" if inside else "end"))
+    parts.append(_label(left + side / 2, bottom + 38, across, "middle"))
+    parts.append(f'<text transform="translate(14 {top + side / 2}) rotate(-90)" text-anchor="middle">{escape(up)}</text>')
+    y = float(bottom + 56)
+    for number, name in enumerate(names):
+        parts.append(f'<circle class="{_colour(number)}" cx="{left + 6}" cy="{y - 4:.1f}" r="6"/>')
+        parts.append(_label(left + 18, y, name, "start"))
+        y += 20
+    return _svg(parts, y, title)
+
+
 def _bar(row: Bar, y: float) -> str:
     middle = y + _ROW / 2
-    name = _label(_LEFT - 8, middle + 5, f"{row.group}, {row.style}", "end")
+    name = _label(_LEFT - 8, middle + 5, _short(f"{row.group}, {row.name}"), "end")
     if row.value is None:
         return name + _label(_LEFT + 4, middle + 5, "not scored", "start")
     x = _place(row.value, row)
     length = max(x - _LEFT, 1.0)
-    shape = f'<rect class="{escape(row.style)}" x="{_LEFT}" y="{y + 3:.1f}" width="{length:.1f}" height="{_ROW - 6}"/>'
+    shape = f'<rect class="{_colour(row.series)}" x="{_LEFT}" y="{y + 3:.1f}" width="{length:.1f}" height="{_ROW - 6}"/>'
     whisker, end = "", x
     if row.low is not None and row.high is not None:
         low, end = _place(row.low, row), max(x, _place(row.high, row))
@@ -93,6 +152,14 @@ def _bar(row: Bar, y: float) -> str:
 def _place(value: float, row: Bar) -> float:
     share = (value - row.least) / (row.most - row.least)
     return _LEFT + (_WIDTH - _LEFT - _RIGHT) * min(max(share, 0.0), 1.0)
+
+
+def _colour(series: int) -> str:
+    return f"s{series % SERIES}"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 22 else text[:21] + "…"
 
 
 def _label(x: float, y: float, text: str, anchor: str) -> str:

@@ -16,14 +16,15 @@ that the model never answered. Knowledge is asked on role-specific turns only.
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from statistics import fmean
 from typing import Protocol
 
 from ditto_core.errors import RowFailed
-from ditto_core.evaluation import role_identity, role_knowledge, unknown_rejection, verdicts
+from ditto_core.evaluation import role_identity, role_knowledge, unknown_rejection
 from ditto_core.evaluation.sessions import CUT, prompts
-from ditto_core.generation.generator import Completion, Generator, Outcome, Request, Sampling
+from ditto_core.evaluation.votes import Ballot, Parse, poll
+from ditto_core.generation.generator import Generator, Request, Sampling
 from ditto_core.languages import Language, load
 from ditto_core.ledger import Ledger
 from ditto_core.records import Example, Judgement, Message, Prediction, Vote
@@ -138,66 +139,37 @@ class LlmJudge:
 
     def judge(self, predictions: Sequence[Prediction]) -> list[Judgement]:
         """Judge sessions; see `Judge`."""
-        ballots = [ballot for index, one in enumerate(predictions) for ballot in self._ballots(index, one)]
-        replies = self._ask([ballot.request for ballot in ballots])
-        unread = [number for number, ballot in enumerate(ballots) if ballot.read(replies[number]) is None]
-        again = [replace(ballots[number].request, sample=ballots[number].request.sample + self._votes) for number in unread]
-        second = dict(zip(unread, self._ask(again), strict=True))
+        placed = [item for index, one in enumerate(predictions) for item in self._ballots(index, one)]
         cast: dict[tuple[int, int], list[Vote]] = defaultdict(list)
-        for number, ballot in enumerate(ballots):
-            tries = [replies[number]] + ([second[number]] if number in second else [])
-            raw = tuple(_raw(reply) for reply in tries)
-            prompt = ballot.request.messages[0].content
-            cast[ballot.session, ballot.turn].append(Vote(ballot.metric, prompt, raw, ballot.read(tries[-1])))
+        polled = poll(self._generator, [ballot for _, ballot in placed], self._votes)
+        for (place, _), vote in zip(placed, polled, strict=True):
+            cast[place].append(vote)
         return [
             _judgement(prediction, self.name, [_counted(cast[index, turn]) for turn in range(len(prediction.answers))])
             for index, prediction in enumerate(predictions)
         ]
 
-    def _ask(self, requests: Sequence[Request]) -> list[Outcome | None]:
-        outcomes = {outcome.key: outcome for outcome in self._generator.generate(requests)} if requests else {}
-        return [outcomes.get(request.key(self._generator.identity)) for request in requests]
-
-    def _ballots(self, index: int, prediction: Prediction) -> Iterator["_Ballot"]:
+    def _ballots(self, index: int, prediction: Prediction) -> Iterator[tuple[tuple[int, int], Ballot]]:
+        """Every vote on a session, with the places of session and turn."""
         example, language = prediction.example, self._language
         for turn, (question, answer) in enumerate(zip(prompts(example), prediction.answers, strict=True)):
             if not _was_answered(prediction, turn):
                 continue
             for vote in range(self._votes):
+                asked: list[tuple[str, str, Parse]] = []
                 if example.label in example.candidates:
                     order = role_identity.shuffled(example.candidates, question, answer, vote)
                     prompt = role_identity.render(language, question, answer, order)
-                    yield self._ballot(index, turn, "consistency", vote, prompt, answer, _picks(example.label, order))
+                    asked.append(("consistency", prompt, _picks(example.label, order)))
                 if example.kinds[turn] == "role_specific":
                     facts = example.evidence[turn]
                     prompt = role_knowledge.render(language, example.label, example.summary, facts, question, answer)
-                    yield self._ballot(index, turn, "knowledge", vote, prompt, answer, role_knowledge.parse)
+                    asked.append(("knowledge", prompt, role_knowledge.parse))
                 prompt = unknown_rejection.render(language, example.label, question, answer)
-                yield self._ballot(index, turn, "rejection", vote, prompt, answer, unknown_rejection.parse)
-
-    def _ballot(
-        self, index: int, turn: int, metric: str, vote: int, prompt: str, answer: str, parse: Callable[[str], float | None]
-    ) -> "_Ballot":
-        request = Request((Message("user", prompt),), self._sampling, sample=vote, purpose="judgement")
-        return _Ballot(index, turn, metric, request, answer, parse)
-
-
-@dataclass(frozen=True, slots=True)
-class _Ballot:
-    """One vote to ask for, and how to read it."""
-
-    session: int
-    turn: int
-    metric: str
-    request: Request
-    answer: str
-    parse: Callable[[str], float | None]
-
-    def read(self, reply: Outcome | None) -> float | None:
-        """The verdict; a cut reply has none, because its last word is missing."""
-        if not isinstance(reply, Completion) or reply.finish_reason == "length":
-            return None
-        return self.parse(verdicts.own_words(reply.text, self.answer))
+                asked.append(("rejection", prompt, unknown_rejection.parse))
+                for metric, text, parse in asked:
+                    request = Request((Message("user", text),), self._sampling, sample=vote, purpose="judgement")
+                    yield (index, turn), Ballot(metric, request, answer, parse)
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,12 +218,6 @@ def _picks(label: str, order: Sequence[str]) -> Callable[[str], int | None]:
         return None if choice is None else int(choice != role_identity.NONE and order[choice] == label)
 
     return read
-
-
-def _raw(reply: Outcome | None) -> str:
-    if reply is None:
-        return "(no outcome)"
-    return reply.text if isinstance(reply, Completion) else f"({reply.reason}: {reply.detail})"
 
 
 def _counted(votes: Sequence[Vote]) -> _Verdicts:

@@ -49,7 +49,7 @@ def scores(judgements: Sequence[Judgement], bootstrap: int, seed: int) -> dict[s
         seed: Of the resampling; the same judgements and seed give the same numbers.
     """
     return {
-        language: {metric: _estimate(_tally(part, metric), bootstrap, seed) for metric in _READINGS}
+        language: {metric: estimate(_tally(part, metric), bootstrap, seed) for metric in _READINGS}
         for language, part in _by_language(judgements)
     }
 
@@ -131,7 +131,8 @@ def _tally(judgements: Sequence[Judgement], metric: str) -> dict[tuple[str, str]
     return dict(sums)
 
 
-def _estimate(tally: Mapping[tuple[str, str], _Floats], bootstrap: int, seed: int) -> Numbers:
+def estimate(tally: Mapping[tuple[str, str], _Floats], bootstrap: int, seed: int) -> Numbers:
+    """Mean, interval and coverage of session -> [sum of scores, scored, expected]."""
     table = np.array(list(tally.values())).reshape(-1, 3)
     total, scored, expected = table.sum(axis=0)
     coverage = round(float(scored / expected), 6) if expected else 0.0

@@ -2,7 +2,8 @@
 
 Input:   `Example`s of the test split and a generator.
 Output:  one `Prediction` an example: an answer, or the reason why there is none, for each prompt.
-Source:  arXiv 2401.12474, section 4: one line of identity, then the prompts in order, multi-turn.
+Source:  arXiv 2401.12474, section 4: one line of identity, then the prompts in order, multi-turn. Section 6: a supervisor is
+         measured with the whole profile in its place.
 
 Example:
     system     You are Marie Curie, Polish-French physicist and chemist.
@@ -11,20 +12,27 @@ Example:
     user       Who won the league last season?
     ...
 
-Turn t of all sessions is one call of the generator, so an engine can batch across sessions. A turn that fails ends
+Turn t of all sessions and runs is one call of the generator, so an engine can batch across sessions. A turn that fails ends
 nothing: later turns go on, and the model sees an empty answer of its own there.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import product
 
 from ditto_core.errors import RowFailed
 from ditto_core.generation.generator import Completion, Generator, Outcome, Request, Sampling
+from ditto_core.knowledge.profiles import verbalise
+from ditto_core.languages import Language
 from ditto_core.ledger import Ledger
-from ditto_core.records import Example, Message, Prediction
+from ditto_core.records import Article, Character, Claim, Example, Message, Prediction, Profile, Section
 from ditto_core.settings import EvaluationSettings
 
 CUT = "cut"
 """Why an answer that ran into `max_answer_tokens` is marked; its text is kept and judged as it stands."""
+
+
+Opening = Callable[[Example], str]
+"""What stands before a session."""
 
 
 def prompts(example: Example) -> tuple[str, ...]:
@@ -32,39 +40,76 @@ def prompts(example: Example) -> tuple[str, ...]:
     return tuple(message.content for message in example.messages if message.role == "user")
 
 
+def identity_line(example: Example) -> str:
+    """The one line that the tuned model is asked with."""
+    return example.messages[0].content if example.messages and example.messages[0].role == "system" else ""
+
+
+def in_context(
+    profiles: Mapping[str, Profile], language: Language, budget: int, count_tokens: Callable[[str], int], *, shown: bool = True
+) -> Opening:
+    """The prompt of response simulation, with the role's profile or without it.
+
+    Args:
+        profiles: Q-id -> profile; a role that is not there is shown as far as its test session describes it.
+        language: Of the sessions.
+        budget: Tokens of a profile.
+        count_tokens: Of the model under test.
+        shown: False takes the profile out and leaves the instructions.
+    """
+
+    def opening(example: Example) -> str:
+        profile = profiles.get(example.role) or _described(example)
+        text = verbalise(profile, language, budget, count_tokens) if shown else ""
+        return language.render("response_simulation", identity=identity_line(example), profile=text)
+
+    return opening
+
+
 def predict(
-    examples: Sequence[Example], generator: Generator, settings: EvaluationSettings, model_name: str
+    examples: Sequence[Example],
+    generator: Generator,
+    settings: EvaluationSettings,
+    model_name: str,
+    opening: Opening = identity_line,
+    *,
+    system_role: bool = True,
 ) -> tuple[list[Prediction], Ledger]:
     """Let the model play every session (paper section 4).
 
     Args:
         examples: Sessions; of their messages only the system line and the questions are shown.
         generator: The model under test.
-        settings: `temperature` and `max_answer_tokens` shape the answers.
+        settings: `temperature`, `top_p` and `max_answer_tokens` shape the answers; every session is played `runs` times.
         model_name: Name under which the scores are shown.
+        opening: What stands before the questions.
+        system_role: False puts it into the first turn.
 
     Returns:
-        One prediction an example, in the order of `examples`, and the account of every turn.
+        One prediction an example and run, in the order of `examples`, and the account of every turn.
     """
-    sampling = Sampling(temperature=settings.temperature, max_tokens=settings.max_answer_tokens)
-    chats = [[message for message in example.messages[:1] if message.role == "system"] for example in examples]
-    answers: list[list[str]] = [[] for _ in examples]
-    failures: list[list[str]] = [[] for _ in examples]
-    questions = [prompts(example) for example in examples]
+    sampling = Sampling(settings.temperature, settings.top_p, max_tokens=settings.max_answer_tokens)
+    played = list(product(examples, range(settings.runs)))
+    before = [opening(example) for example, _ in played]
+    questions = [prompts(example) for example, _ in played]
+    chats = [[Message("system", text)] if text and system_role else [] for text in before]
+    answers: list[list[str]] = [[] for _ in played]
+    failures: list[list[str]] = [[] for _ in played]
     for turn in range(max((len(session) for session in questions), default=0)):
         playing = [index for index, session in enumerate(questions) if turn < len(session)]
         for index in playing:
-            chats[index].append(Message("user", questions[index][turn]))
-        requests = [Request(tuple(chats[index]), sampling, purpose="prediction") for index in playing]
+            first = f"{before[index]}\n\n" if turn == 0 and before[index] and not system_role else ""
+            chats[index].append(Message("user", first + questions[index][turn]))
+        requests = [Request(tuple(chats[index]), sampling, played[index][1], purpose="prediction") for index in playing]
         outcomes = {outcome.key: outcome for outcome in generator.generate(requests)}
         for index, request in zip(playing, requests, strict=True):
-            answer, failure = _read(outcomes.get(request.key(generator.identity)))
+            answer, failure = read_outcome(outcomes.get(request.key(generator.identity)))
             chats[index].append(Message("assistant", answer))
             answers[index].append(answer)
             failures[index].append(failure)
     predictions = [
-        Prediction(example, model_name, tuple(said), tuple(failed))
-        for example, said, failed in zip(examples, answers, failures, strict=True)
+        Prediction(example, model_name, tuple(said), tuple(failed), run)
+        for (example, run), said, failed in zip(played, answers, failures, strict=True)
     ]
     return predictions, ledger(predictions)
 
@@ -77,7 +122,9 @@ def ledger(predictions: Sequence[Prediction]) -> Ledger:
     """
     account = Ledger()
     for prediction in predictions:
-        session = f"{prediction.example.language}:{prediction.example.role}"
+        session = f"{prediction.example.language}:{prediction.example.role}" + (
+            f" run {prediction.run}" if prediction.run else ""
+        )
         for turn, failure in enumerate(prediction.failures):
             account.inputs += 1
             if failure and failure != CUT:
@@ -88,10 +135,28 @@ def ledger(predictions: Sequence[Prediction]) -> Ledger:
     return account
 
 
-def _read(outcome: Outcome | None) -> tuple[str, str]:
+def read_outcome(outcome: Outcome | None) -> tuple[str, str]:
     """The answer and why it is missing or marked."""
     if outcome is None:
         return "", "no_outcome"
     if not isinstance(outcome, Completion):
         return "", outcome.reason
     return outcome.text.strip(), CUT if outcome.finish_reason == "length" else ""
+
+
+def _described(example: Example) -> Profile:
+    """A profile from what the test session itself says of its role."""
+    claims = tuple(Claim("", *claim.split(": ", 1)) if ": " in claim else Claim("", "", claim) for claim in example.claims)
+    character = Character(
+        example.role,
+        example.language,
+        example.kind,
+        example.label,
+        example.description,
+        0,
+        example.title,
+        example.aliases,
+        claims,
+    )
+    article = Article(example.title, (Section("", example.summary),), (), example.revision, "", example.url, example.licence)
+    return Profile(character, article, example.summary)

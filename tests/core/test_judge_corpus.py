@@ -6,8 +6,8 @@ import pytest
 from fixtures.judge_replies import CANDIDATES, GARBAGE, Planted, corpus
 
 from ditto_core.evaluation import role_identity, role_knowledge, unknown_rejection
-from ditto_core.evaluation.report import markdown_table
 from ditto_core.evaluation.scores import scores
+from ditto_core.evaluation.tables import markdown
 from ditto_core.evaluation.verdicts import own_words
 from ditto_core.records import Judgement
 
@@ -65,9 +65,9 @@ def test_ten_percent_of_garbage_changes_the_coverage_not_the_mean_and_the_table_
         assert clean["all"][metric]["coverage"] == 1
         assert dirty["all"][metric]["coverage"] == pytest.approx(0.9, abs=0.02)
         assert dirty["all"][metric]["mean"] == pytest.approx(clean["all"][metric]["mean"], abs=1e-6)
-    assert f"was scored on 100.0% of the turns before, {dirty['all']['knowledge']['coverage']:.1%} after" in markdown_table(
-        clean, dirty
-    )
+    share = f"{dirty['all']['knowledge']['coverage']:.1%}"
+    table = markdown({"clean": clean, "dirty": dirty})
+    assert f"was scored on 100.0% of the turns clean, {share} dirty: the means are of different turns" in table
 
 
 def test_a_quoted_verdict_does_not_win_even_if_the_judges_own_is_marked_less_well() -> None:

@@ -5,8 +5,10 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
-from ditto_core.evaluation.report import Report, markdown_table, render, sample_exchanges, sessions
+from ditto_core.evaluation.drill_down import Contestant
+from ditto_core.evaluation.report import Report, judge_label, render, sample_exchanges
 from ditto_core.evaluation.scores import compare, scores
+from ditto_core.evaluation.tables import as_csv, markdown
 from ditto_core.records import Example, Judgement, Message, Prediction, Vote
 
 EVIL = "<script>alert('x')</script> & \"quotes\""
@@ -53,16 +55,19 @@ JUDGED_BEFORE = [judged(role, "seed", (0, None)) for role in ROLES]
 JUDGED_AFTER = [judged(role, "ditto", (1, 1)) for role in ROLES]
 SCORES_BEFORE = scores(JUDGED_BEFORE, 100, 1)
 SCORES_AFTER = scores(JUDGED_AFTER, 100, 1)
+COLUMNS = {"before": SCORES_BEFORE, "after": SCORES_AFTER}
 REPORT = Report(
     title="Ditto <demo>",
-    run={"seed LLM": "embedded", "recipe": "4be1c0"},
-    judge="lexical",
-    before=SCORES_BEFORE,
-    after=SCORES_AFTER,
+    judge=judge_label("lexical"),
+    contestants=(
+        Contestant("before", SCORES_BEFORE, BEFORE, JUDGED_BEFORE),
+        Contestant("after", SCORES_AFTER, AFTER, JUDGED_AFTER),
+    ),
     differences=compare(JUDGED_BEFORE, JUDGED_AFTER, 100, 1),
+    run={"seed LLM": "embedded", "recipe": "4be1c0"},
+    statistics=[["", "roles"], ["train <all>", "3,902"]],
     ledgers={"simulation": {"inputs": 9, "ok": 7, "failed": {"cut": 1}, "filtered": {"<dup>": 1}}},
     losses=[(1, 3.2), (10, 1.4), (20, float("nan")), (30, 0.9)],
-    sessions=sessions(BEFORE, AFTER, JUDGED_BEFORE, JUDGED_AFTER),
 )
 
 
@@ -124,6 +129,8 @@ def test_the_report_shows_what_was_found() -> None:
     assert "consistency (all) was scored on 50.0% of the turns before, 100.0% after" in page
     assert "coverage differs: 50.0% before, 100.0% after" in page
     assert "cut: 1" in page
+    assert "train &lt;all&gt;" in page
+    assert '<p class="warn">2 roles leaked.</p>' in render(replace(REPORT, notes=["2 roles leaked"]))
     assert page.count("<details>") >= 2
 
 
@@ -138,32 +145,59 @@ def test_the_report_is_a_function_of_its_input() -> None:
 
 
 def test_an_llm_judge_is_named_as_one() -> None:
-    assert "judge-7b (an LLM)" in render(replace(REPORT, judge="judge-7b"))
+    assert "judge-7b (an LLM)" in render(replace(REPORT, judge=judge_label("judge-7b")))
 
 
 def test_a_report_without_a_second_model_training_or_sessions_is_still_a_page() -> None:
-    empty: dict[str, Any] = {"after": {}, "differences": {}, "ledgers": {}, "losses": [], "sessions": [], "run": {}}
-    tags = parsed(replace(REPORT, **empty))
+    empty: dict[str, Any] = {"differences": {}, "ledgers": {}, "losses": [], "run": {}, "statistics": ()}
+    tags = parsed(replace(REPORT, contestants=[Contestant("before", SCORES_BEFORE)], **empty))
     assert "polyline" not in {tag for tag, _ in tags.seen}
-    assert parsed(replace(REPORT, before={}, **empty)).seen
+    assert parsed(replace(REPORT, contestants=[], **empty)).seen
 
 
 def test_a_session_that_one_model_never_played_is_shown_alone() -> None:
-    shown = sessions(BEFORE, AFTER[:1], JUDGED_BEFORE, [])
-    assert [session.after is None for session in shown] == [True, False]
-    assert "Athena" in render(replace(REPORT, sessions=shown))
+    sides = [REPORT.contestants[0], Contestant("after", SCORES_AFTER, AFTER[:1], ())]
+    page = render(replace(REPORT, contestants=sides))
+    assert "Athena" in page
+    assert page.count("<div></div>") == 2
 
 
-def test_markdown_table_shows_intervals_coverage_and_change() -> None:
-    table = markdown_table(SCORES_BEFORE, SCORES_AFTER)
+def test_every_model_of_a_report_has_its_column_and_its_answers() -> None:
+    third = Contestant("a <third>", SCORES_AFTER, AFTER, JUDGED_AFTER, {"mean": {"mean": 7.25, "coverage": 1.0}})
+    page = render(replace(REPORT, contestants=[*REPORT.contestants, third]))
+    assert "<th>a &lt;third&gt;</th>" in page
+    assert page.count("Polonium.") == 4
+    assert "7.25" in page
+    assert "<th>change</th>" not in page
+
+
+def test_the_papers_figures_are_marked_as_published() -> None:
+    page = render(REPORT)
+    assert page.count('<tr class="published">') == 19
+    assert "as published in arXiv 2401.12474: another test set" in page
+
+
+def test_markdown_shows_intervals_coverage_and_change() -> None:
+    table = markdown(COLUMNS)
     rows = table.splitlines()
     assert rows[0] == "| all languages | before | after | change |"
     assert "| consistency | 0.00 [0.00, 0.00], 50% scored | 1.00 [1.00, 1.00], 100% scored | +1.00 |" in rows
+    assert "| consistency | 0.00 [0.00, 0.00], 50% scored | 1.00 [1.00, 1.00], 100% scored | +1.00 [+1.00, +1.00] |" in markdown(
+        COLUMNS, REPORT.differences
+    )
     assert "| en | before | after | change |" not in rows
     korean = scores([*JUDGED_AFTER, judged("A", "ditto", (1, 1), "ko")], 100, 1)
-    assert "| ko | before | after | change |" in markdown_table(SCORES_BEFORE, korean)
-    assert "Note: consistency (all) was scored on 50.0%" in table
-    assert "| knowledge | 6.00 [6.00, 6.00], 100% scored | – | – |" in markdown_table(SCORES_BEFORE, {})
+    assert "| ko | before | after | change |" in markdown({"before": SCORES_BEFORE, "after": korean})
+    assert "Note: consistency (all) was scored on 50.0% of the turns before, 100.0% after" in table
+    assert "| knowledge | 6.00 [6.00, 6.00], 100% scored | – | – |" in markdown({"before": SCORES_BEFORE, "after": {}})
+    assert "| all languages | before |" in markdown({"before": SCORES_BEFORE})
+
+
+def test_csv_has_a_row_for_each_model_language_and_metric() -> None:
+    rows = as_csv(COLUMNS).splitlines()
+    assert rows[0] == "model,language,metric,mean,low,high,coverage"
+    assert "after,en,consistency,1.0,1.0,1.0,1.0" in rows
+    assert len(rows) == 1 + 2 * 2 * 5
 
 
 def test_sample_exchanges_show_both_kinds_and_other_roles_first() -> None:

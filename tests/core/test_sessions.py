@@ -1,11 +1,13 @@
 """The model under test plays the test sessions."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
-from ditto_core.evaluation.sessions import ledger, predict
+from ditto_core.evaluation.sessions import in_context, ledger, predict
 from ditto_core.generation.generator import Completion, Failure, Outcome, Request
+from ditto_core.languages import load
 from ditto_core.recipe import ModelIdentity
-from ditto_core.records import Example, Kind, Message
+from ditto_core.records import Article, Character, Claim, Example, Kind, Message, Profile, Section
 from ditto_core.settings import EvaluationSettings
 
 SETTINGS = EvaluationSettings(max_answer_tokens=32)
@@ -115,3 +117,48 @@ def test_no_session_is_no_call() -> None:
     engine = Replies(lambda _: "yes")
     assert predict([], engine, SETTINGS, "seed")[0] == []
     assert engine.calls == []
+
+
+def test_every_run_is_a_draw_of_its_own_and_all_runs_of_a_turn_are_one_call() -> None:
+    engine = Replies(lambda question: f"answer to {question}")
+    predictions, account = predict(
+        [example("Ada", "a1", "a2"), example("Bob", "b1")], engine, SETTINGS.model_copy(update={"runs": 3, "top_p": 0.9}), "seed"
+    )
+    assert [len(call) for call in engine.calls] == [6, 3]
+    assert [(one.example.role, one.run) for one in predictions] == [(role, run) for role in ("Ada", "Bob") for run in range(3)]
+    assert {request.sample for request in engine.calls[0]} == {0, 1, 2}
+    assert {request.sampling.top_p for request in engine.calls[0]} == {0.9}
+    assert account.inputs == 9
+
+
+def test_a_model_without_a_system_role_gets_the_line_in_its_first_turn_only() -> None:
+    engine = Replies(lambda question: f"answer to {question.splitlines()[-1]}")
+    predict([example("Ada", "a1", "a2")], engine, SETTINGS, "seed", system_role=False)
+    assert [(message.role, message.content) for message in engine.calls[-1][0].messages] == [
+        ("user", "You are Ada.\n\na1"),
+        ("assistant", "answer to a1"),
+        ("user", "a2"),
+    ]
+
+
+def test_a_supervisor_is_shown_the_profile_and_the_ablation_takes_only_that_out() -> None:
+    ada = replace(example("Ada", "a1"), claims=("notable work: Note G",), summary="Ada wrote programs.")
+    systems = []
+    for shown in (True, False):
+        engine = Replies(lambda _: "x")
+        opening = in_context({}, load("en"), 500, len, shown=shown)
+        predict([ada], engine, SETTINGS, "seed", opening)
+        systems.append(engine.calls[0][0].messages[0].content)
+    assert "notable work: Note G" in systems[0]
+    assert "Ada wrote programs." in systems[0]
+    assert "Note G" not in systems[1]
+    assert systems[1].startswith("You are Ada.")
+    assert systems[0].splitlines()[-1] == systems[1].splitlines()[-1]
+
+
+def test_a_collected_profile_goes_before_what_the_test_session_says() -> None:
+    character = Character("Ada", "en", "Q5", "Ada", "", 1, "Ada", (), (Claim("P1", "teacher", "Mary Somerville"),))
+    profile = Profile(character, Article("Ada", (Section("", "A long article."),), (), "", "", "", ""), "")
+    text = in_context({"Ada": profile}, load("en"), 500, len)(replace(example("Ada", "a1"), claims=("work: x",)))
+    assert "Mary Somerville" in text
+    assert "work: x" not in text

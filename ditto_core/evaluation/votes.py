@@ -1,0 +1,70 @@
+"""Votes: how a judging model is asked, and what becomes of replies that cannot be read.
+
+Input:   ballots: a request, the answer that it shows, and how to read the reply.
+Output:  one `Vote` a ballot, in order. A reply without a verdict, or one that was cut, is asked once more under a shifted
+         sample number; what is then unreadable stays without a verdict.
+Source:  arXiv 2401.12474, section 4: three votes at temperature 0.2.
+
+Example: Vote(metric="knowledge", prompt="A language model plays ...", replies=("Hard to say.", "Fine. [[7]]"), verdict=7.0)
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from ditto_core.evaluation import verdicts
+from ditto_core.generation.generator import Completion, Generator, Outcome, Request
+from ditto_core.records import Vote
+
+Parse = Callable[[str], float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Ballot:
+    """One vote to ask for.
+
+    Attributes:
+        answer: What is judged; brackets that the judge quotes from it are no verdict.
+        parse: Reads a verdict from the judge's own words.
+    """
+
+    metric: str
+    request: Request
+    answer: str
+    parse: Parse
+
+    def read(self, reply: Outcome | None) -> float | None:
+        """The verdict; a cut reply has none, because its last word is missing."""
+        if not isinstance(reply, Completion) or reply.finish_reason == "length":
+            return None
+        return self.parse(verdicts.own_words(reply.text, self.answer))
+
+
+def poll(generator: Generator, ballots: Sequence[Ballot], shift: int) -> list[Vote]:
+    """Ask all ballots in one stream, then the unreadable ones once more.
+
+    Args:
+        generator: The judging model.
+        ballots: What to ask.
+        shift: Added to the sample number of the second try; more than any sample number of the first.
+    """
+    replies = _ask(generator, [ballot.request for ballot in ballots])
+    unread = [number for number, ballot in enumerate(ballots) if ballot.read(replies[number]) is None]
+    again = [replace(ballots[number].request, sample=ballots[number].request.sample + shift) for number in unread]
+    second = dict(zip(unread, _ask(generator, again), strict=True))
+    votes = []
+    for number, ballot in enumerate(ballots):
+        tries = [replies[number]] + ([second[number]] if number in second else [])
+        raw = tuple(_raw(reply) for reply in tries)
+        votes.append(Vote(ballot.metric, ballot.request.messages[0].content, raw, ballot.read(tries[-1])))
+    return votes
+
+
+def _ask(generator: Generator, requests: Sequence[Request]) -> list[Outcome | None]:
+    outcomes = {outcome.key: outcome for outcome in generator.generate(requests)} if requests else {}
+    return [outcomes.get(request.key(generator.identity)) for request in requests]
+
+
+def _raw(reply: Outcome | None) -> str:
+    if reply is None:
+        return "(no outcome)"
+    return reply.text if isinstance(reply, Completion) else f"({reply.reason}: {reply.detail})"
