@@ -7,10 +7,12 @@ Identity:  of a model folder, from the bytes of its files.
 Knobs that only change speed take no part. All digests are over canonical JSON: sorted keys, no spaces, UTF-8.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,13 +41,60 @@ def stable_hash(text: str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
 
 
-def file_digest(paths: Iterable[Path]) -> str:
-    """sha256 over names and bytes of files, in the order of their names."""
+def file_digest(paths: Iterable[Path], sha256_of: Callable[[Path], str] | None = None) -> str:
+    """sha256 over names and bytes of files, in the order of their names.
+
+    Args:
+        sha256_of: Of one file's bytes; None reads them.
+    """
     total = hashlib.sha256()
     for path in sorted(paths, key=lambda path: path.name):
-        with path.open("rb") as file:
-            total.update(f"{path.name}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+        total.update(f"{path.name}\0{(sha256_of or _sha256)(path)}\n".encode())
     return total.hexdigest()
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class _Remembered:
+    """sha256 of large files, read once and kept beside them under name, size and time of change.
+
+    A file that changed in the very moment in which the digests were written is read again, since its time proves nothing.
+    Where the folder cannot be written, nothing is remembered.
+    """
+
+    _LARGE = 64 << 20  # bytes; a smaller file is read in less time than it takes to notice
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / ".ditto-digests.json"
+        self._known: dict[str, list[Any]] = {}
+        self._written_ns = 0
+        with contextlib.suppress(OSError, ValueError, TypeError):
+            self._known = dict(json.loads(self._path.read_text("utf-8")))
+            self._written_ns = self._path.stat().st_mtime_ns
+
+    def sha256(self, path: Path) -> str:
+        """Of a file in the folder."""
+        stat = path.stat()
+        if stat.st_size < self._LARGE:
+            return _sha256(path)
+        mark = [stat.st_size, stat.st_mtime_ns]
+        known = self._known.get(path.name)
+        if known is not None and known[:2] == mark and stat.st_mtime_ns < self._written_ns:
+            return str(known[2])
+        found = _sha256(path)
+        self._known[path.name] = [*mark, found]
+        self._keep()
+        return found
+
+    def _keep(self) -> None:
+        temporary = self._path.with_name(f"{self._path.name}.{os.getpid()}.tmp")
+        with contextlib.suppress(OSError):
+            temporary.write_text(json.dumps(self._known, indent=1, sort_keys=True), "utf-8")
+            temporary.replace(self._path)
+            self._written_ns = self._path.stat().st_mtime_ns
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -62,7 +111,7 @@ class ModelIdentity:
 
 
 def model_identity(folder: Path) -> ModelIdentity:
-    """Read the identity of a model folder from the bytes of its files.
+    """Read the identity of a model folder from the bytes of its files; large ones are read once and remembered.
 
     Raises:
         InvalidInput: No such folder, or no weights in it.
@@ -80,12 +129,12 @@ def model_identity(folder: Path) -> ModelIdentity:
         )
     config = [folder / "config.json"] if (folder / "config.json").exists() else []
     tokenizer = [folder / name for name in _TOKENIZER_FILES if (folder / name).exists()]
-    return ModelIdentity(file_digest(weights + config), file_digest(tokenizer))
+    return ModelIdentity(file_digest(weights + config, _Remembered(folder).sha256), file_digest(tokenizer))
 
 
 STAGE_VERSIONS: Mapping[str, int] = {
     "knowledge": 2,
-    "simulation": 1,
+    "simulation": 2,
     "dataset": 2,
     "training": 2,
     "evaluation": 2,

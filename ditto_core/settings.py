@@ -95,7 +95,8 @@ class GenerationSettings(_Section):
     model: str = "Qwen/Qwen2.5-7B-Instruct"
     """Folder or hub id of the model; for chat-api the name that the server knows. "embedded" is the bundled seed."""
     revision: str = ""
-    """chat-api: your name for the weights behind the server; change it when they change. Enters every row key."""
+    """chat-api: your name for the weights behind the server; change it when they change. Enters every row key. Of a hub id: its
+    branch, tag or commit."""
     base_url: str = "http://127.0.0.1:8000/v1"
     """chat-api: address of an OpenAI-compatible server. The key comes from DITTO_API_KEY."""
     replicas: tuple[str, ...] = ()

@@ -13,7 +13,6 @@ roles on purpose, and so that a changed role never changes another's rows.
 """
 
 import re
-import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from string import Template
@@ -130,9 +129,7 @@ class Introductions:
 
 def _is_foreign(answer: str, language: Language, settings: DatasetSettings) -> bool:
     """Another script, or, where words stand apart, hardly one of the words that no sentence of the language does without."""
-    letters = [char for char in answer if char.isalpha()]
-    own = sum(unicodedata.name(char, "").startswith(language.scripts) for char in letters)
-    if letters and own < settings.min_script_share * len(letters):
+    if language.script_share(answer) < settings.min_script_share:
         return True
     words = _WORD.findall(answer.casefold().replace("’", "'"))
     if not language.words_apart or len(words) < _FEW_WORDS:

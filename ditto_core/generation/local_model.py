@@ -83,7 +83,7 @@ class LocalGenerator(ABC):
 
     def __init__(self, settings: GenerationSettings, load_tokenizer: Callable[[Path], Tokenizer]) -> None:
         self._settings = settings
-        self._folder = model_folder(settings.model)
+        self._folder = model_folder(settings.model, settings.revision)
         self.identity = chat_identity(self._folder)
         self._limit = context_length(self._folder, settings.max_model_len)
         self._load_tokenizer = load_tokenizer
@@ -223,8 +223,11 @@ class LocalGenerator(ABC):
         self._answer(prompt, Failure(prompt.job.key, reason, detail))
 
 
-def model_folder(model: str) -> Path:
+def model_folder(model: str, revision: str = "") -> Path:
     """The folder of a model; a hub id is fetched first, weights as safetensors and texts only.
+
+    Args:
+        revision: Branch, tag or commit of a hub id; "" is its main branch. The folder is that of the commit it stands for.
 
     Raises:
         InvalidInput: Neither a folder nor a model that the hub gives us.
@@ -236,7 +239,7 @@ def model_folder(model: str) -> Path:
     from huggingface_hub.errors import HfHubHTTPError
 
     try:
-        return Path(snapshot_download(model, allow_patterns=list(_HUB_FILES), ignore_patterns=["*/*"]))
+        return Path(snapshot_download(model, revision=revision or None, allow_patterns=list(_HUB_FILES), ignore_patterns=["*/*"]))
     except (OSError, ValueError, httpx.HTTPError, HfHubHTTPError) as error:
         raise InvalidInput(
             f"generation.model {model!r} is not a folder here, and the Hugging Face hub did not give it: "

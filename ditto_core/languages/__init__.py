@@ -4,6 +4,7 @@ A folder holds `language.toml` (wordings, cues) and one text file a prompt, with
 """
 
 import tomllib
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -56,6 +57,11 @@ class Language:
     def speaks(self, cue: str, text: str) -> bool:
         """Whether `text` holds one of the phrases listed under `cue`."""
         return self.heard(cue, text) > 0
+
+    def script_share(self, text: str) -> float:
+        """Share of the letters of a text that are of the language's scripts; 1 where there is no letter."""
+        letters = [char for char in text if char.isalpha()]
+        return sum(unicodedata.name(char, "").startswith(self.scripts) for char in letters) / len(letters) if letters else 1.0
 
     def heard(self, cue: str, text: str) -> int:
         """How many of the phrases listed under `cue` the text holds."""

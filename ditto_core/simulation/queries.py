@@ -10,6 +10,7 @@ Example reply (real models wrap it in prose and fences, which `parse` steps over
 No model is called here: `request` builds the prompt and `parse` reads the reply.
 """
 
+import ast
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -26,6 +27,8 @@ from ditto_core.settings import SimulationSettings
 _LONGEST_QUESTION = 300
 _LONGEST_REASON = 300
 _BRACKETS = 20  # tried as the start of the list; a hostile reply has thousands
+OWN_SCRIPT = 0.5  # share of letters; names and terms of other scripts occur in any language
+_DECODER = json.JSONDecoder(strict=False)
 _TRAILING_COMMA = re.compile(r",\s*([\]}])")
 _UNWRITABLE = re.compile("[\\x00\\ud800-\\udfff]")
 _STRAIGHT_QUOTES = str.maketrans({"“": '"', "”": '"', "„": '"', "＂": '"', "，": ",", "：": ":", "［": "[", "］": "]"})
@@ -80,12 +83,14 @@ def check(question: str, earlier: list[str], role: Profile, partner: Profile, la
     """Refuse a question that gives the game away or is not put to the character.
 
     Raises:
-        RowFailed: "empty", "duplicate", "names_the_role", "names_the_partner" or "third_person".
+        RowFailed: "empty", "duplicate", "wrong_language", "names_the_role", "names_the_partner" or "third_person".
     """
     if not _plain(question):
         raise RowFailed("empty", "there is no question", raw=question)
     if _plain(question) in map(_plain, earlier):
         raise RowFailed("duplicate", "the same question twice", raw=question)
+    if language.script_share(question) < OWN_SCRIPT:
+        raise RowFailed("wrong_language", f"the question is not in {language.code}", raw=question)
     if _names(question, role):
         raise RowFailed("names_the_role", f"the question names {role.character.label}", raw=question)
     if _names(question, partner):
@@ -118,21 +123,39 @@ def _best_list(text: str, count: int) -> list[tuple[str, str]] | None:
         pairs = [pair for pair in map(_pair, items) if pair is not None]
         if len(pairs) >= count:
             return pairs
-        if best is None or len(pairs) > len(best):
+        if items and (best is None or len(pairs) > len(best)):
             best = pairs
     return best
 
 
 def _lists(text: str) -> Iterator[list[Any]]:
-    """JSON lists in a text: as it stands, then with trailing commas and typographic quotes mended."""
-    for candidate in (text, _TRAILING_COMMA.sub(r"\1", text.translate(_STRAIGHT_QUOTES))):
-        for match in islice(re.finditer(r"\[", candidate), _BRACKETS):
-            try:
-                value, _ = json.JSONDecoder().raw_decode(candidate, match.start())
-            except (ValueError, RecursionError):
-                continue
+    """Lists in a text: JSON as it stands, then with trailing commas and typographic quotes mended, then looser forms."""
+    mended = _TRAILING_COMMA.sub(r"\1", text.translate(_STRAIGHT_QUOTES))
+    for candidate in (text, mended):
+        for value in _json_at("[", candidate):
             if isinstance(value, list) and value:
                 yield value
+    yield _python_list(mended)
+    yield [value for value in _json_at("{", mended) if isinstance(value, dict) and "question" in value]
+
+
+def _json_at(bracket: str, text: str) -> Iterator[Any]:
+    """JSON values that begin with a bracket; line breaks inside of strings are let pass."""
+    for match in islice(re.finditer(re.escape(bracket), text), _BRACKETS):
+        try:
+            yield _DECODER.raw_decode(text, match.start())[0]
+        except (ValueError, RecursionError):
+            continue
+
+
+def _python_list(text: str) -> list[Any]:
+    """A list in Python's spelling, which some models write: quotes of the other kind, None for null."""
+    start, end = text.find("["), text.rfind("]")
+    try:
+        value = ast.literal_eval(text[start : end + 1].strip()) if 0 <= start < end else []
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return []
+    return value if isinstance(value, list) else []
 
 
 def _pair(item: Any) -> tuple[str, str] | None:

@@ -18,6 +18,7 @@ from ditto_core.languages import Language
 from ditto_core.records import Message, Profile
 from ditto_core.settings import SimulationSettings
 from ditto_core.simulation import evidence
+from ditto_core.simulation.queries import OWN_SCRIPT
 
 _REPEATS = 4
 _SHORTEST_REPEAT = 12
@@ -72,7 +73,7 @@ def check(completion: Completion, language: Language) -> str:
     """The answer, if it can be used.
 
     Raises:
-        RowFailed: "cut", "content_filter", "empty", "assistant_speak", "profile_talk" or "repeats_itself".
+        RowFailed: "cut", "content_filter", "empty", "assistant_speak", "profile_talk", "repeats_itself" or "wrong_language".
     """
     answer = completion.text.strip()
     if completion.finish_reason == "length":
@@ -86,6 +87,8 @@ def check(completion: Completion, language: Language) -> str:
             raise RowFailed(reason, "the answer steps out of the role", raw=answer)
     if repeats_itself(answer):
         raise RowFailed("repeats_itself", "the answer goes round in circles", raw=answer)
+    if language.script_share(answer) < OWN_SCRIPT:
+        raise RowFailed("wrong_language", f"the answer is not in {language.code}", raw=answer)
     return answer
 
 

@@ -1,5 +1,6 @@
 """What changes a digest, and what must not."""
 
+import os
 from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
@@ -87,3 +88,37 @@ def test_a_folder_without_a_model_is_named(tmp_path: Path, make: bool, problem: 
 
 def test_a_digest_does_not_depend_on_the_order_of_keys() -> None:
     assert digest({"a": 1, "b": [2]}) == digest({"b": (2,), "a": 1})
+
+
+@pytest.fixture
+def large(model: Path) -> Path:
+    """A model whose weights are large enough to be read once; the file is sparse."""
+    with (model / "model.safetensors").open("wb") as file:
+        file.truncate(65 << 20)
+    os.utime(model / "model.safetensors", (1_000_000_000, 1_000_000_000))
+    return model
+
+
+def test_large_weights_are_read_once(large: Path) -> None:
+    before = model_identity(large)
+    weights = large / "model.safetensors"
+    times = weights.stat()
+    with weights.open("r+b") as file:
+        file.write(b"x")
+    os.utime(weights, ns=(times.st_atime_ns, times.st_mtime_ns))  # as nobody does by accident: it shows that nothing was read
+    assert model_identity(large) == before
+
+
+def test_one_byte_of_large_weights_changes_their_digest(large: Path) -> None:
+    before = model_identity(large)
+    with (large / "model.safetensors").open("r+b") as file:
+        file.write(b"x")
+    after = model_identity(large)
+    assert after.weights != before.weights
+    assert model_identity(large) == after
+
+
+def test_a_damaged_note_of_digests_is_not_trusted(large: Path) -> None:
+    before = model_identity(large)
+    (large / ".ditto-digests.json").write_text("[cut")
+    assert model_identity(large) == before

@@ -68,6 +68,12 @@ def test_related_characters_are_never_partners(one: pairing.Candidate, other: pa
         pytest.param('Here:\n```json\n[{"question": "a?", "reason": "r"}, {"question": "b?", "reason": "s"},]\n```', id="fence"),
         pytest.param("[1] is not it: [“x”] no. " * 0 + '“[{"question": "a?", "reason": "r"}, {"question": "b?"}]”', id="quotes"),
         pytest.param("[“a?”, “b?”]", id="typographic"),
+        pytest.param("［＂a?＂， ＂b?＂］", id="full-width"),
+        pytest.param("[{'question': 'a?', 'reason': None}, {'question': 'b?', 'reason': 'it\\'s far'}]", id="python"),
+        pytest.param('1. {"question": "a?", "reason": "r"}\n2. {"question": "b?", "reason": "s"}', id="objects-without-a-list"),
+        pytest.param('[{"question": "a?", "reason": "r"}, {"question": "b?", "reason": "s"}', id="no-closing-bracket"),
+        pytest.param('[{"question": "a?", "reason": "two\nlines"}, {"question": "b?"}]', id="line-break-in-a-string"),
+        pytest.param('{"questions": [{"question": "a?"}, {"question": "b?"}], "note": "[1]"}', id="wrapped-in-an-object"),
     ],
 )
 def test_a_list_is_found_in_what_models_wrap_it_in(reply: str) -> None:
@@ -98,6 +104,7 @@ def test_an_unusable_list_is_named_and_kept(reply: str, finish: str, reason: str
         ("Did Ada teach you?", "names_the_role"),
         ("Do you know Bob?", "names_the_partner"),
         ("What did she see there?", "third_person"),
+        ("你在那里看见了什么?", "wrong_language"),
     ],
 )
 def test_a_question_that_gives_the_game_away_is_named(question: str, reason: str) -> None:
@@ -120,6 +127,8 @@ def test_evidence_is_what_shares_words_with_the_question() -> None:
         ("  ", "stop", "empty"),
         ("I am an AI assistant.", "stop", "assistant_speak"),
         ("According to the profile I swam.", "stop", "profile_talk"),
+        ("我从没听说过。", "stop", "wrong_language"),
+        ("", "content_filter", "content_filter"),
         ("I said it. " + "And I said it again. " * 6, "stop", "repeats_itself"),
     ],
 )
@@ -196,3 +205,32 @@ def test_a_pair_without_a_valid_draw_loses_its_questions_by_name() -> None:
     result.ledger.check()
     assert result.ledger.failed == {"query_malformed": 4}
     assert all(loss.raw == "no" for loss in result.ledger.failures)
+
+
+class Historian(Script):
+    """Keeps the messages of every answer's request."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shown: list[list[str]] = []
+
+    def generate(self, requests: Sequence[Request]) -> Iterator[Outcome]:
+        for request in requests:
+            if request.purpose == "responses":
+                self.shown.append([f"{message.role}: {message.content}" for message in request.messages[1:]])
+        yield from super().generate(requests)
+
+
+def test_with_a_history_a_role_sees_its_earlier_exchanges_and_no_lost_ones() -> None:
+    settings = SETTINGS.model_copy(update={"history_turns": 1})
+    lists = ["What of Puff, do you know?", "Do you like Charles?", "Do you sail?"]
+    script = Historian()
+    script._lists = [json.dumps(lists)]
+    settings = settings.model_copy(update={"queries_per_pair": 3})
+    result = dialogues.simulate(PLACES[:1], {"Q1": ADA, "Q2": BOB}, script, EN, settings, lambda done, total: None)
+    assert script.shown == [
+        [f"user: {lists[0]}"],
+        [f"user: {lists[1]}"],
+        [f"user: {lists[1]}", "assistant: I have never heard of that.", f"user: {lists[2]}"],
+    ]
+    assert result.ledger.ok == 2
