@@ -50,6 +50,8 @@ class KnowledgeSettings(_Section):
     """Classes to rank, as Q-ids: humans and fictional humans (paper, appendix A)."""
     max_characters: int = Field(4000, ge=1)
     """Characters per class and language, best known first (the paper ranks 5,000 and keeps about 3,900)."""
+    subclasses: bool = False
+    """Rank instances of subclasses too, such as television characters; a heavy question at Wikidata's own endpoint."""
     ranking: Literal["stored", "counted"] = "stored"
     """How fame is measured: the stored number of sitelinks, or counted as in the paper, which times out at Wikidata today."""
     max_values: int = Field(5, ge=1)

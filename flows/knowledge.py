@@ -21,6 +21,7 @@ from tasks import handover, knowledge, recipes
 def collect(settings: Settings) -> stage.StageResult:
     """Collect character profiles from the knowledge base and the articles."""
     started = time.monotonic()
+    knowledge.check(settings)
     recipe = recipes.knowledge_recipe(settings)
     store = ShardStore(Path(settings.data_root))
     shards: dict[str, ShardRef] = {}

@@ -123,12 +123,30 @@ def _stored(
     """(title, page or the reason why there is none), from where the settings say, and whom it asks for them."""
     knowledge, loaded = settings.knowledge, languages.load(language)
     if knowledge.articles == "api":
-        source = _source(settings, knowledge.article_api.format(lang=loaded.wiki), "knowledge.article_api")
+        source = _source(settings, knowledge.article_api.replace("{lang}", loaded.wiki), "knowledge.article_api")
         revisions = Snapshot(Path(settings.data_root) / "revisions", complete=knowledge.offline)
         return source, action_api.pages_from_api(titles, loaded, source, revisions)
-    embedded = knowledge.article_dump == "embedded"
-    path = world_export() if embedded else Path(knowledge.article_dump.format(lang=loaded.wiki))
-    return None, dump.pages_from_dump(path, titles, loaded)
+    return None, dump.pages_from_dump(_dump(settings, language), titles, loaded)
+
+
+def _dump(settings: Settings, language: str) -> Path:
+    address = settings.knowledge.article_dump
+    return world_export() if address == "embedded" else Path(address.replace("{lang}", languages.load(language).wiki))
+
+
+def check(settings: Settings) -> None:
+    """Refuse what cannot work, before anybody is asked.
+
+    Raises:
+        InvalidInput: A language without a folder, or without a dump where dumps are read.
+    """
+    for language in settings.knowledge.languages:
+        languages.load(language)
+        if settings.knowledge.articles == "dump" and not _dump(settings, language).is_file():
+            raise InvalidInput(
+                f"knowledge.article_dump: {str(_dump(settings, language))!r} does not exist. Expected a MediaWiki XML export "
+                f"(.xml, .gz or .bz2), such as a pages-articles dump; {{lang}} in the path stands for the wiki's language."
+            )
 
 
 def _write_pages(store: ShardStore, recipe: str, name: str, rows: list[Page], notes: Counter[str]) -> ShardRef:

@@ -36,7 +36,7 @@ def collect_characters(endpoint: Endpoint, settings: KnowledgeSettings, language
     items: dict[str, RankedItem] = {}
     empty = []
     for cls in settings.classes:
-        ranked = rank(endpoint, cls, language, settings.max_characters, settings.ranking)
+        ranked = rank(endpoint, cls, language, settings.max_characters, settings.ranking, settings.subclasses)
         empty += [] if ranked else [cls]
         for item in ranked:
             items.setdefault(item.qid, item)

@@ -24,7 +24,12 @@ from ditto_core.languages import Language
 from ditto_core.records import Article, Character, Profile
 
 _SUMMARY_SENTENCES = 3
-_SENTENCE_END = re.compile(r"(?<=[.!?])[\"'”’)]*\s+(?=[\"'“‘(]?[^\Wa-z])|(?<=[。！？])")
+# Initials and titles before a name end no sentence: George W. Bush, Mr. Babbage.
+_NO_END = r"(?<!\b\w\.)(?<!\b(?:Mr|Dr|St|Jr|Sr|Lt|vs|ca)\.)(?<!\b(?:Mrs|Rev|Gen|Col|Sgt|Mme)\.)(?<!\bProf\.)"
+_SENTENCE_END = re.compile(
+    rf"(?:(?<=[.!?]){_NO_END}|(?<=[.!?][\"'”’)]))\s+(?=[\"'“‘(]?[^\Wa-z])"
+    r"|(?<=[。！？])(?![」』”’）])|(?<=[。！？][」』”’）])"
+)
 
 
 def build(character: Character, article: Article) -> Profile:
@@ -34,7 +39,7 @@ def build(character: Character, article: Article) -> Profile:
 
 
 def sentences(text: str) -> list[str]:
-    """Split prose into sentences; an ending followed by a lower-case word is taken for an abbreviation."""
+    """Split prose into sentences; before a lower-case word, and after initials and titles, a dot ends none."""
     return [part.strip() for part in _SENTENCE_END.split(text) if part and part.strip()]
 
 

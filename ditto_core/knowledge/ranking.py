@@ -40,14 +40,14 @@ _ARTICLE = "?article schema:about ?item ; schema:isPartOf <https://$wiki.wikiped
 _RANKINGS = {
     "stored": f"""
 SELECT ?item (MIN(STR(?name)) AS ?title) (MAX(?links) AS ?sitelinks) WHERE {{
-  ?item wdt:P31 wd:$cls .
+  ?item $path wd:$cls .
   {{ ?item wikibase:sitelinks ?links }} UNION {{ ?dataset schema:about ?item ; wikibase:sitelinks ?links }}
   FILTER(?links >= $low && ?links < $high$part)
   {_ARTICLE}
 }} GROUP BY ?item ORDER BY DESC(?sitelinks) ?item LIMIT $limit""",
     "counted": f"""
 SELECT ?item (MIN(STR(?name)) AS ?title) (COUNT(DISTINCT ?page) AS ?sitelinks) WHERE {{
-  ?item wdt:P31 wd:$cls .
+  ?item $path wd:$cls .
   ?page schema:about ?item ; schema:isPartOf ?site .
   {_ARTICLE}
   FILTER(true$part)
@@ -67,16 +67,22 @@ class RankedItem:
 
 
 def rank(
-    endpoint: Endpoint, cls: str, language: Language, limit: int, form: Literal["stored", "counted"] = "stored"
+    endpoint: Endpoint,
+    cls: str,
+    language: Language,
+    limit: int,
+    form: Literal["stored", "counted"] = "stored",
+    subclasses: bool = False,
 ) -> list[RankedItem]:
     """The best known instances of a class that have an article in the language, by number of sitelinks.
 
     Args:
         endpoint: Over Wikidata's RDF.
-        cls: Q-id; its subclasses count only where they are asked for themselves.
+        cls: Q-id.
         language: In whose Wikipedia the article must be.
         limit: Items at most; ties are broken by the item's address.
         form: "stored" reads the number of sitelinks, "counted" counts them as the paper does.
+        subclasses: Whether instances of subclasses count as well; a heavy question at Wikidata.
 
     Raises:
         SourceUnavailable: The endpoint stays busy, or gives up even on a part of the items of one number of sitelinks.
@@ -84,10 +90,9 @@ def rank(
     """
 
     def ask(band: _Band, most: int) -> list[RankedItem]:
-        asked = query(
-            guarded(("item", "title", "sitelinks"), _RANKINGS[form]),
-            cls=cls, wiki=language.wiki, low=band.low, high=band.high, part=band.condition(), limit=most,
-        )  # fmt: skip
+        values = {"cls": cls, "wiki": language.wiki, "low": band.low, "high": band.high, "part": band.condition(), "limit": most}
+        pattern = guarded(("item", "title", "sitelinks"), _RANKINGS[form])
+        asked = query(pattern, path="wdt:P31/wdt:P279*" if subclasses else "wdt:P31", **values)
         return parse_ranking(endpoint.select(asked, whole=not band.parts()), cls)
 
     found: list[RankedItem] = []

@@ -82,9 +82,10 @@ _PLAIN = guarded(
     """
   VALUES ?item { $items }
   VALUES ?type { $types }
-  ?property wikibase:propertyType ?type ; wikibase:directClaim ?direct .
   ?item ?direct ?value .
-  FILTER NOT EXISTS { ?property wikibase:claim ?claim . ?item ?claim ?statement }""",
+  ?property wikibase:directClaim ?direct ; wikibase:propertyType ?type .
+  OPTIONAL { ?property wikibase:claim ?claim . ?item ?claim ?statement }
+  FILTER(!BOUND(?statement))""",
 )
 _TEXTS = guarded(
     ("item", "kind", "text"),

@@ -56,6 +56,20 @@ def test_a_retrieved_passage_comes_right_after_the_lead_and_only_once() -> None:
     assert text.count("She liked machines.") == 1
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("She met Mr. Babbage. He was kind.", ["She met Mr. Babbage.", "He was kind."]),
+        ("George W. Bush won. Why? He said “Go.” She went.", ["George W. Bush won.", "Why?", "He said “Go.”", "She went."]),
+        ("It was in the U.S. in 1905. She left.", ["It was in the U.S. in 1905.", "She left."]),
+        ("他说：“好。”然后走了。她笑了！", ["他说：“好。”", "然后走了。", "她笑了！"]),
+        ("그는 1502년에 태어났다. 그녀는 갔다.", ["그는 1502년에 태어났다.", "그녀는 갔다."]),
+    ],
+)
+def test_sentences_end_where_a_reader_ends_them(text: str, expected: list[str]) -> None:
+    assert profiles.sentences(text) == expected
+
+
 def test_facts_are_claims_then_sentences() -> None:
     found = profiles.facts(PROFILE)
     assert found[:3] == ["date of birth: 10 December 1815", "father: Lord Byron", "Ada wrote programs."]

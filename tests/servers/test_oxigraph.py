@@ -72,9 +72,11 @@ def world() -> str:
         for n, kind, tag, count in rows
         for links in [f"wd:Q{n}" if n % 2 else f"<http://data/{n}> schema:about wd:Q{n} ;"]  # both places of the count
     )
+    tree = "wd:Q95074 wdt:P279 wd:Q15632617 .\n<https://de.wikipedia.org/wiki/P> schema:about wd:Q100 ; "
+    tree += 'schema:isPartOf <https://de.wikipedia.org/> ; schema:name "P"@de .\n'
     odd = "wd:Q104 wdt:P31 wd:Q5 ; wikibase:sitelinks 500 .\nwd:Q102 wdt:P31 wd:Q5 .\n"  # no article; of two classes
     bare = PERSON.format(n=105, kind="Q5", tag="fr", sitelinks=5, links="wd:Q105")
-    return PREFIXES + properties + ITEMS + people + odd + bare + CLAIMS
+    return PREFIXES + properties + ITEMS + people + tree + odd + bare + CLAIMS
 
 
 @pytest.fixture(scope="module")
@@ -131,6 +133,20 @@ def test_claims_carry_ranks_dates_units_and_qualifiers(endpoint: str) -> None:
 
 def test_the_batch_size_changes_nothing(endpoint: str) -> None:
     assert collected(endpoint, batch_size=1) == collected(endpoint, batch_size=50)
+
+
+def test_instances_of_subclasses_count_where_they_are_asked_for(endpoint: str) -> None:
+    characters, _ = collected(endpoint, classes=("Q15632617",), subclasses=True)
+    assert [(character.qid, character.kind) for character in characters] == [("Q102", "Q15632617")]
+    with_equals, without = collected(endpoint, subclasses=True), collected(endpoint)
+    assert {character.qid for character in with_equals[0]} == {character.qid for character in without[0]}
+
+
+def test_the_paper_s_count_ranks_by_articles(endpoint: str) -> None:
+    characters, _ = collected(endpoint, ranking="counted")
+    assert [(character.qid, character.sitelinks) for character in characters] == [
+        ("Q100", 2), ("Q101", 1), ("Q102", 1), ("Q103", 1),
+    ]  # fmt: skip
 
 
 def test_the_ranking_stops_at_the_limit(endpoint: str) -> None:
