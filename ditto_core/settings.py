@@ -153,6 +153,8 @@ class SimulationSettings(_Section):
 class DatasetSettings(_Section):
     """How sessions become rows."""
 
+    imported: str = ""
+    """Folder, below the data root, of a dataset that `ditto import` made; then nothing is assembled."""
     validation_share: float = Field(0.05, ge=0, lt=1)
     """Share of roles, by hash."""
     test_share: float = Field(0.1, ge=0, lt=1)

@@ -229,6 +229,44 @@ def chat(
     converse(settings, role, model)
 
 
+@app.command("export")
+@takes_settings
+def export_dataset(
+    settings: Settings,
+    form: Annotated[str, typer.Option(help="sharegpt or alpaca, as JSON Lines.")] = "sharegpt",
+    out: Annotated[Path, typer.Option(help="Folder for a file a split.")] = Path("export"),
+    push: Annotated[str, typer.Option(help="Instead, upload the folder to this dataset of a hub; token in HF_TOKEN.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Write the dataset in the forms that other trainers read, or push it to a hub."""
+    from flows import exporting
+
+    if push:
+        done: dict[str, Any] = {"pushed": exporting.push(settings, push)}
+    else:
+        done = {"output": str(out), "rows": dict(exporting.export(settings, form, out))}
+    typer.echo(json.dumps(done) if as_json else " ".join(str(value) for value in done.values()))
+
+
+@app.command("import")
+@takes_settings
+def import_dataset(
+    settings: Settings,
+    sources: Annotated[list[Path], typer.Argument(help="Files or folders: .parquet, .jsonl.")],
+    language: Annotated[str, typer.Option(help="Of rows that do not say theirs.")] = "en",
+    as_json: Json = False,
+) -> None:
+    """Make a dataset of conversations from elsewhere: ShareGPT, Alpaca, messages, WikiRoleEval, or a folder of ours."""
+    from flows.importing import bring_in
+
+    dataset, ledger = bring_in(settings, sources, language)
+    if as_json:
+        typer.echo(json.dumps({"output": dataset.folder, "rows": dict(dataset.rows), "ledger": ledger.summary()}))
+        return
+    typer.echo(f"{dataset.folder}: {dict(dataset.rows)}; {ledger.summary()}")
+    typer.echo(f"Train on it:  ditto train --set dataset.imported={dataset.folder}")
+
+
 @app.command()
 @takes_settings
 def serve(settings: Settings, port: Annotated[int, typer.Option(help="Of the UI, on 127.0.0.1.")] = 4200) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pyarrow.compute as pc
 from prefect import flow
 
+from ditto_core.errors import InvalidInput
 from ditto_core.settings import Settings
 from ditto_core.shards import ShardKey, ShardRef, ShardStore, inputs_digest
 from flows import stage
@@ -16,6 +17,11 @@ from tasks import dataset, handover, recipes
 def assemble(settings: Settings) -> stage.StageResult:
     """Split, filter and publish the simulated sessions as a dataset that `datasets` loads."""
     started = time.monotonic()
+    if settings.dataset.imported:
+        raise InvalidInput(
+            f"dataset.imported={settings.dataset.imported} stands in for the simulated sessions: there is nothing to assemble. "
+            f"Run `ditto train`, or leave the setting out."
+        )
     recipe, simulated = recipes.dataset_recipe(settings), recipes.simulation_recipe(settings)
     store = ShardStore(Path(settings.data_root))
     dialogues = handover.take(settings, "dialogues", simulated, "simulate")

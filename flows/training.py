@@ -9,8 +9,6 @@ from statistics import fmean
 from prefect import flow
 from prefect.artifacts import create_image_artifact, create_markdown_artifact
 
-from ditto_core.dataset import publish
-from ditto_core.errors import InvalidInput
 from ditto_core.ledger import Ledger
 from ditto_core.recipe import digest
 from ditto_core.settings import Settings
@@ -25,10 +23,7 @@ _COLUMNS = 60
 def train(settings: Settings) -> stage.StageResult:
     """Fine-tune the seed LLM with the profiles taken away."""
     started = time.monotonic()
-    folder = str(handover.take_value(settings, "dataset", recipes.dataset_recipe(settings), "assemble")["folder"])
-    dataset = publish.find(Path(settings.data_root), folder)
-    if dataset is None:
-        raise InvalidInput(f"the dataset {folder!r} is gone or was altered. Run `ditto assemble` again.")
+    dataset = handover.take_dataset(settings, recipes.dataset_recipe(settings))
     recipe = recipes.training_recipe(settings)
     resources.release()  # the engine's memory is the trainer's now
     result = training.fine_tune.with_options(task_run_name="fine-tune")(settings, digest([recipe, dataset.digest]), dataset)

@@ -9,6 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from ditto_core.dataset import publish
+from ditto_core.dataset.publish import DatasetRef
 from ditto_core.errors import InvalidInput
 from ditto_core.settings import Settings
 from ditto_core.shards import ShardRef, write_text
@@ -47,6 +49,15 @@ def take_value(settings: Settings, stage: str, recipe: str, command: str) -> Map
             f"settings first, or `ditto run` for all stages."
         ) from error
     return value
+
+
+def take_dataset(settings: Settings, recipe: str) -> DatasetRef:
+    """The published dataset of a recipe, its files checked; raises as `take` does, also if it was altered."""
+    folder = str(take_value(settings, "dataset", recipe, "assemble")["folder"])
+    dataset = publish.find(Path(settings.data_root), folder)
+    if dataset is None:
+        raise InvalidInput(f"the dataset {folder!r} is gone or was altered. Run `ditto assemble` again.")
+    return dataset
 
 
 def _path(settings: Settings, stage: str, recipe: str) -> Path:

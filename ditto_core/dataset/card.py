@@ -201,7 +201,7 @@ def _attribution(store: ShardStore, shards: Sequence[ShardRef]) -> Iterator[str]
         last = None
         for table in store.tables(ref, _ATTRIBUTED):
             for row in table.to_pylist():
-                if row != last:
+                if row != last and row["url"]:
                     title, revision, url, licence = (row[name] for name in _ATTRIBUTED)
                     yield f"- [{_escaped(title)}](<{url}>), revision {revision}, {licence}"
                 last = row

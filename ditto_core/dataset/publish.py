@@ -62,6 +62,7 @@ def publish(
     stages: Stages,
     settings: Mapping[str, Any],
     test_lines: Callable[[Iterable[Example]], str],
+    needed: Sequence[str] = ("train",),
 ) -> DatasetRef:
     """Write the folder, or find it whole.
 
@@ -70,9 +71,10 @@ def publish(
         stages: Whose account and losses the dataset shows.
         settings: As plain data.
         test_lines: Test sessions as lines of the test file.
+        needed: Splits that must have rows.
 
     Raises:
-        InvalidInput: No row for training, or the disk is full.
+        InvalidInput: A needed split has no row, or the disk is full.
     """
     digest = inputs_digest({"recipe": recipe, **{str(number): ref.sha256 for number, ref in enumerate(shards)}})
     folder = f"datasets/{digest[:12]}"
@@ -82,9 +84,9 @@ def publish(
     ledgers = {stage: Ledger.total(store.ledger(ref) for ref in refs) for stage, refs in stages.items()}
     with _draft(store.data_root / folder) as draft:
         rows = _write_splits(store, shards, draft, test_lines)
-        if not rows["train"]:
+        if empty := [split for split in needed if not rows[split]]:
             raise InvalidInput(
-                f"the dataset has no row for training ({card.in_words(ledgers)}). Collect more characters, or read "
+                f"the dataset has no row for {empty[0]} ({card.in_words(ledgers)}). Collect more characters, or read "
                 f"the logs of the shards: every lost turn is listed there by name."
             )
         rejected, kept = _write_rejected(store, stages, draft / REJECTED)

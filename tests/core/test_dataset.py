@@ -134,7 +134,7 @@ def test_publishing_again_finds_it_and_a_changed_file_is_made_again(tmp_path: Pa
 
 def test_a_dataset_without_training_rows_is_refused_in_words(tmp_path: Path) -> None:
     store = ShardStore(tmp_path)
-    with pytest.raises(InvalidInput, match="no row for training"):
+    with pytest.raises(InvalidInput, match="no row for train"):
         publish.publish(store, "r", [shard(store, rows_of("test"))], {}, {}, no_lines)
     assert not any((tmp_path / "datasets").iterdir())
 

@@ -2,85 +2,21 @@
 
 import json
 import os
-import random
-import re
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from fixtures.sft_world import SETTINGS, conversations, make_model, spec, write
 
-from ditto_core.errors import BrokenPromise, InvalidInput, SourceUnavailable
-from ditto_core.settings import TrainingSettings
-from ditto_core.training import checkpoints, launch, masking, tokens
+from ditto_core.errors import InvalidInput, SourceUnavailable
+from ditto_core.training import checkpoints, devices, launch
 from ditto_core.training import run as runs
-
-SETTINGS = TrainingSettings(
-    max_steps=6, global_batch=4, device_batch=2, learning_rate=1e-3, min_learning_rate=1e-4, max_length=160,
-    packing=False, bf16=False, gradient_checkpointing=False, save_steps=2,
-)  # fmt: skip
-CONVERSATION = [
-    {"role": "system", "content": "You are Ada Lovelace."},
-    {"role": "user", "content": "Where were you born?"},
-    {"role": "assistant", "content": "In London, where else?"},
-    {"role": "user", "content": "Wer ist Zoë? 谁是孙悟空？"},
-    {"role": "assistant", "content": "I know no Zoë, 我不认识他。"},
-]
-RENDERED = (
-    "<|im_start|>system\nYou are Ada Lovelace.<|im_end|>\n<|im_start|>user\nWhere were you born?<|im_end|>\n"
-    "<|im_start|>assistant\nIn London, where else?<|im_end|>\n<|im_start|>user\nWer ist Zoë? 谁是孙悟空？<|im_end|>\n"
-    "<|im_start|>assistant\nI know no Zoë, 我不认识他。<|im_end|>\n"
-)
-
-
-def make_model(folder: Path) -> None:
-    """A byte-level tokenizer and two random layers in bfloat16, with a chat template that has no markers."""
-    import torch
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
-
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    tokens = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
-    plain = Tokenizer(models.BPE(vocab={c: i for i, c in enumerate([*alphabet, *tokens])}, merges=[]))
-    plain.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    plain.decoder = decoders.ByteLevel()
-    plain.add_special_tokens(tokens)
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=plain, eos_token="<|im_end|>", pad_token="<|endoftext|>", chat_template="{{ messages }}"
-    )
-    tokenizer.save_pretrained(folder)
-    torch.manual_seed(0)
-    config = Qwen3Config(
-        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
-        num_key_value_heads=1, head_dim=16, max_position_embeddings=256, tie_word_embeddings=True, eos_token_id=258,
-    )  # fmt: skip
-    Qwen3ForCausalLM(config).to(torch.bfloat16).save_pretrained(folder)
-
-
-def conversations(count: int, turns: int = 2) -> list[list[dict[str, str]]]:
-    draw = random.Random(3)
-    rows = []
-    for number in range(count):
-        row = [{"role": "system", "content": f"You are N{number}."}]
-        for _ in range(turns):
-            word = draw.choice(["sea", "moon", "tower"])
-            row += [{"role": "user", "content": f"The {word}?"}, {"role": "assistant", "content": f"My {word}."}]
-        rows.append(row)
-    return rows
-
-
-def write(path: Path, rows: Sequence[Any]) -> str:
-    message = pa.struct([("role", pa.string()), ("content", pa.string())])
-    columns = {"messages": pa.array(rows, pa.list_(message)), "role": pa.array(["Q1"] * len(rows), pa.string())}
-    pq.write_table(pa.table(columns), path)
-    return str(path)
 
 
 @pytest.fixture(scope="session")
@@ -93,20 +29,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def spec(folder: Path, output: str, **changes: Any) -> runs.TrainingSpec:
-    return runs.TrainingSpec(
-        model=str(folder / "model"),
-        train=str(folder / "train.parquet"),
-        validation=str(folder / "validation.parquet"),
-        output=str(folder / output),
-        settings=SETTINGS.model_copy(update=changes),
-    )
-
-
 @pytest.fixture(scope="session")
 def undisturbed(folder: Path) -> tuple[runs.TrainingResult, list[launch.Progress]]:
     steps: list[launch.Progress] = []
     return launch.fine_tune(spec(folder, "undisturbed"), steps.append), steps
+
+
+PLACES = ("model", "train", "validation")
 
 
 def never(progress: launch.Progress) -> None:
@@ -225,98 +154,6 @@ def test_an_interrupted_call_leaves_no_process_and_no_model(folder: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("step", "files", "expected"),
-    [
-        pytest.param(4, {"trainer_state.json": '{"global_step": 4}', "optimizer.pt": "x"}, 4, id="whole"),
-        pytest.param(4, {"optimizer.pt": "x"}, 2, id="killed before the state"),
-        pytest.param(4, {"trainer_state.json": '{"global_', "optimizer.pt": "x"}, 2, id="state cut"),
-        pytest.param(4, {"trainer_state.json": '{"global_step": 4}', "optimizer.pt": ""}, 2, id="a file is empty"),
-        pytest.param(12, {"trainer_state.json": '{"global_step": 12}'}, 2, id="the last step has nothing to go on with"),
-        pytest.param(10, {"trainer_state.json": '{"global_step": 10}'}, 10, id="ten is after two"),
-    ],
-)
-def test_the_last_complete_checkpoint_is_found(tmp_path: Path, step: int, files: dict[str, str], expected: int) -> None:
-    for number, content in ((2, {"trainer_state.json": '{"global_step": 2}'}), (step, files)):
-        checkpoint = tmp_path / f"checkpoint-{number}"
-        checkpoint.mkdir()
-        for name, text in content.items():
-            (checkpoint / name).write_text(text)
-    assert checkpoints.last_complete(tmp_path, 12).whole == str(tmp_path / f"checkpoint-{expected}")
-
-
-def test_without_checkpoints_training_starts_anew(tmp_path: Path) -> None:
-    assert checkpoints.last_complete(tmp_path / "missing", 12) == checkpoints.Found(None)
-
-
-def test_our_template_renders_chatml_with_and_without_markers() -> None:
-    from transformers.utils.chat_template_utils import render_jinja_template
-
-    template = runs.TEMPLATE.read_text()
-    assert render_jinja_template([CONVERSATION], chat_template=template)[0] == [RENDERED]
-    plain = jinja2.Environment().from_string(re.sub(r"\{%-?\s*(end)?generation\s*-?%\}", "", template))
-    assert plain.render(messages=CONVERSATION) == RENDERED
-    prompt = plain.render(messages=CONVERSATION[:2], add_generation_prompt=True)
-    assert RENDERED.startswith(prompt)
-    assert prompt.endswith("<|im_start|>assistant\n")
-
-
-@pytest.fixture(scope="session")
-def chat(folder: Path) -> tokens.Chat:
-    return tokens.load_chat(folder / "model")
-
-
-def test_the_mask_of_real_tokens_is_the_answers_with_their_end_token(chat: tokens.Chat) -> None:
-    (row,) = tokens.mask_rows("data/train.parquet", [(5, CONVERSATION)], chat, 400)
-    spans = masking.trained_spans(row.token_ids, row.mask)
-    assert [chat.decode(row.token_ids[start:end]) for start, end in spans] == [
-        "In London, where else?<|im_end|>",
-        "I know no Zoë, 我不认识他。<|im_end|>",
-    ]
-    assert row.name == "row 5 of train.parquet"
-    assert not row.cut
-
-
-@pytest.mark.parametrize("packed", [False, True])
-def test_the_audit_finds_a_shifted_mask_in_what_the_trainer_prepared(chat: tokens.Chat, packed: bool) -> None:
-    sample = list(tokens.mask_rows("train.parquet", enumerate(conversations(4), 1), chat, 400))
-    labels = [[token if on else -100 for token, on in zip(row.token_ids, row.mask, strict=True)] for row in sample]
-    labels[2] = [-100, *labels[2][:-1]]
-    prepared: list[dict[str, Any]] = [
-        {"input_ids": list(row.token_ids), "labels": label} for row, label in zip(sample, labels, strict=True)
-    ]
-    if packed:
-        prepared = [
-            {
-                "input_ids": [token for row in prepared for token in row["input_ids"]],
-                "labels": [label for row in prepared for label in row["labels"]],
-                "seq_lengths": [len(row["input_ids"]) for row in prepared],
-            }
-        ]
-    trained = tokens.as_trained(prepared, sample, chat)
-    assert masking.audit(trained[:2], chat.decode) == 2
-    with pytest.raises(BrokenPromise, match=r"row 3 of train.parquet: the loss mask is off at assistant turn 1"):
-        masking.audit(trained, chat.decode)
-
-
-def test_a_row_that_the_trainer_lost_is_named(chat: tokens.Chat) -> None:
-    sample = list(tokens.mask_rows("train.parquet", enumerate(conversations(2), 1), chat, 400))
-    prepared = [{"input_ids": list(sample[0].token_ids), "labels": list(sample[0].token_ids)}]
-    with pytest.raises(BrokenPromise, match=r"row 2 of train.parquet is not among the rows"):
-        tokens.as_trained(prepared, sample, chat)
-
-
-def test_a_tokenizer_without_chatml_is_refused(folder: Path, tmp_path: Path) -> None:
-    from transformers import AutoTokenizer
-
-    subprocess.run(["cp", "-r", f"{folder}/model/.", tmp_path], check=True)
-    text = (tmp_path / "tokenizer.json").read_text().replace("<|im_start|>", "<|other|>")
-    (tmp_path / "tokenizer.json").write_text(text)
-    assert "<|im_start|>" not in AutoTokenizer.from_pretrained(tmp_path).get_vocab()
-    with pytest.raises(InvalidInput, match=r"has no token <\|im_start\|>"):
-        tokens.load_chat(tmp_path)
-
-
-@pytest.mark.parametrize(
     ("change", "problem"),
     [
         pytest.param({"model": "nowhere"}, "model folder 'nowhere' does not exist", id="no model"),
@@ -324,6 +161,7 @@ def test_a_tokenizer_without_chatml_is_refused(folder: Path, tmp_path: Path) -> 
         pytest.param({"train": "empty"}, "holds no conversation", id="empty dataset"),
         pytest.param({"train": "foreign"}, "no column 'messages'; its columns are text", id="another table"),
         pytest.param({"train": "text"}, "cannot read .*text", id="not Parquet"),
+        pytest.param({"keep": "best", "validation": ""}, "has none. Raise dataset.validation_share", id="no held-out roles"),
         pytest.param({"min_learning_rate": 1.0}, "min_learning_rate is 1, above", id="rates the wrong way round"),
         pytest.param({"device_batch": 3}, "global_batch=4 is not a multiple .*device_batch=3", id="batch"),
         pytest.param({"device_batch": 8}, "such as training.global_batch=8", id="batch too small"),
@@ -336,8 +174,8 @@ def test_a_users_mistake_is_told_before_anything_is_loaded(
     write(Path(files["empty"]), [])
     pq.write_table(pa.table({"text": ["a"]}), files["foreign"])
     Path(files["text"]).write_text("messages")
-    wanted = spec(folder, "mistake", **{k: v for k, v in change.items() if k not in ("model", "train")})
-    places = {name: files.get(value, value) for name, value in change.items() if name in ("model", "train")}
+    wanted = spec(folder, "mistake", **{k: v for k, v in change.items() if k not in PLACES})
+    places = {name: files.get(value, value) for name, value in change.items() if name in PLACES}
     with pytest.raises(InvalidInput, match=problem):
         launch.fine_tune(replace(wanted, **places), never)
 
@@ -367,3 +205,103 @@ def test_a_process_that_the_system_killed_is_explained() -> None:
 def test_a_run_survives_its_file(folder: Path) -> None:
     run = runs.plan(spec(folder, "file"))
     assert runs.loads(runs.dumps(run)) == run
+
+
+def test_the_losses_are_those_of_a_plain_trl_script(
+    folder: Path, undisturbed: tuple[runs.TrainingResult, list[launch.Progress]]
+) -> None:
+    script = Path(__file__).parents[1] / "fixtures/plain_trl.py"
+    command = [sys.executable, str(script), str(folder / "model"), str(folder / "train.parquet"), str(runs.TEMPLATE)]
+    plain = json.loads(subprocess.run(command, capture_output=True, text=True, check=True, cwd=folder).stdout.splitlines()[-1])
+    assert [round(loss, 4) for loss in plain["losses"]] == [round(loss, 4) for _, loss in undisturbed[0].losses]
+
+
+@pytest.fixture(scope="module")
+def adapted(folder: Path) -> tuple[runs.TrainingResult, list[str]]:
+    """Three steps of an adapter, with a quarter of the rows mixed in, of which the best by held-out loss are kept."""
+    other = write(folder / "general.parquet", conversations(20, turns=1))
+    changes = {"lora_rank": 4, "max_steps": 3, "save_steps": 1, "keep": "best", "mix_in": other, "mix_share": 0.25}
+    notes: list[str] = []
+    return launch.fine_tune(spec(folder, "adapted", **changes), lambda _: None, notes.append), notes
+
+
+def test_the_adapter_on_the_seed_says_what_the_merged_weights_say(
+    folder: Path, adapted: tuple[runs.TrainingResult, list[str]]
+) -> None:
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    ids = torch.tensor([[3, 50, 100, 7, 9]])
+    with torch.no_grad():
+        seed = AutoModelForCausalLM.from_pretrained(folder / "model", dtype=torch.float32)
+        before = seed(ids).logits
+        with_adapter = PeftModel.from_pretrained(seed, folder / "adapted/adapter")(ids).logits
+        merged = AutoModelForCausalLM.from_pretrained(adapted[0].folder, dtype=torch.float32)(ids).logits
+    assert not torch.allclose(before, merged, atol=1e-3)
+    assert torch.allclose(with_adapter, merged, atol=0.02)  # the merged weights are rounded to the seed's bfloat16
+
+
+def test_the_best_step_is_kept_and_the_log_says_what_was_trained(
+    folder: Path, adapted: tuple[runs.TrainingResult, list[str]]
+) -> None:
+    record = json.loads((folder / "adapted/training.json").read_text())
+    by_step = dict(map(tuple, record["eval_losses"]))
+    assert record["eval_loss"] == pytest.approx(min(by_step.values()), abs=1e-6)
+    assert by_step[record["kept_step"]] == min(by_step.values())
+    assert record["rows"] == 24 + 8
+    assert adapted[1][0] == "4 conversations a step: 2 at once on 1 device(s), 2 passes"
+    assert "32 conversations, 0 of them cut" in adapted[1][1]
+    card = (folder / "adapted/model/README.md").read_text()
+    assert f"kept: step {record['kept_step']}" in card
+    assert adapted[0].identity.weights in card
+    assert (folder / "adapted/loss.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_two_processes_by_a_configuration_file_train_the_same_batches(
+    folder: Path, undisturbed: tuple[runs.TrainingResult, list[launch.Progress]]
+) -> None:
+    file = folder / "two.yaml"
+    file.write_text(
+        "distributed_type: MULTI_CPU\nuse_cpu: true\nnum_machines: 1\nnum_processes: 2\nmain_training_function: main\n"
+    )
+    notes: list[str] = []
+    result = launch.fine_tune(spec(folder, "two", accelerate=str(file)), lambda _: None, notes.append)
+    assert notes[0] == "4 conversations a step: 2 at once on 2 device(s), 1 passes"
+    assert [loss for _, loss in result.losses] == pytest.approx([loss for _, loss in undisturbed[0].losses], abs=2e-3)
+
+
+def test_a_full_disk_is_told_and_leaves_no_model(folder: Path, tmp_path: Path) -> None:
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=100k", "tmpfs", str(tmp_path)], capture_output=True, check=False
+    )
+    assert mounted.returncode == 0, "this test mounts a small tmpfs and runs as root, as .ci/run does"
+    try:
+        with pytest.raises(InvalidInput, match=r"the disk of .* is full|No space left"):
+            launch.fine_tune(replace(spec(folder, "full"), output=str(tmp_path / "run")), lambda _: None)
+        assert not (tmp_path / "run/model").exists()
+        assert not (tmp_path / "run/training.json").exists()
+    finally:
+        subprocess.run(["umount", "-l", str(tmp_path)], check=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        pytest.param(
+            "fsdp9", "'fsdp9' cannot be read.*or one of fsdp1, fsdp2, multi_gpu, single_gpu, zero1, zero2, zero3", id="name"
+        ),
+        pytest.param("missing.yaml", "'missing.yaml' cannot be read", id="file"),
+    ],
+)
+def test_an_accelerate_configuration_that_is_none_lists_those_that_are(folder: Path, name: str, problem: str) -> None:
+    with pytest.raises(InvalidInput, match=problem):
+        launch.fine_tune(spec(folder, "mistake", accelerate=name), never)
+
+
+@pytest.mark.parametrize("name", ["multi_gpu", "fsdp2", "zero3"])
+def test_trl_s_configurations_run_on_the_devices_of_this_machine(name: str) -> None:
+    chosen = devices.choose(SETTINGS.model_copy(update={"accelerate": name}))
+    assert chosen.processes == max(1, devices.count_gpus())
+    assert Path(chosen.options[1]).name == f"{name}.yaml"
+    assert Path(chosen.options[1]).exists()

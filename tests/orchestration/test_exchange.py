@@ -1,0 +1,191 @@
+"""Datasets in and out: files of others become a dataset that trains, and go out again; a hub receives the folder."""
+
+import base64
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from ditto_core import settings as configuration
+from ditto_core.errors import InvalidInput
+from ditto_core.settings import Settings
+from flows import exporting, importing
+
+ROOT = Path(__file__).parents[2]
+AUTHORS = {
+    "system": "You are Ada, mathematician.",
+    "prompts": ["Who taught you?", "Who is Batman?"],
+    "ref_messages": [],
+    "role_consist_cands": ["Ada", "Bob", "Cid", "Dot"],
+    "rejection labels": [0, 1],
+    "evidence": ["- teacher: Mary", ""],
+    "meta": {"label": "Ada", "lang": "en", "summary": "A mathematician."},
+}
+
+
+def settings_of(root: Path, imported: str = "") -> Settings:
+    return configuration.load("demo", None, (f"dataset.imported={imported}",), data_root=str(root))
+
+
+def write_lines(path: Path, *lines: Any) -> Path:
+    path.write_text("".join((line if isinstance(line, str) else json.dumps(line)) + "\n" for line in lines))
+    return path
+
+
+def conversation(number: int) -> dict[str, Any]:
+    said = [("system", f"You are N{number}."), ("human", "Who?"), ("gpt", f"N{number}.")]
+    return {"conversations": [{"from": speaker, "value": text} for speaker, text in said]}
+
+
+@pytest.fixture
+def brought(tmp_path: Path) -> tuple[Settings, Path]:
+    """Settings that name an imported dataset of 40 conversations and one line of the authors', and its folder."""
+    file = write_lines(tmp_path / "in.jsonl", *map(conversation, range(40)), AUTHORS, "{cut", {"text": "no conversation"})
+    dataset, ledger = importing.bring_in(settings_of(tmp_path), [file], "en")
+    assert ledger.summary() == {"inputs": 43, "ok": 41, "failed": {"not_json": 1, "unknown_form": 1}, "filtered": {}}
+    return settings_of(tmp_path, dataset.folder), tmp_path / dataset.folder
+
+
+def messages(folder: Path, split: str) -> list[Any]:
+    return sorted(pq.read_table(folder / f"{split}.parquet")["messages"].to_pylist(), key=str)
+
+
+def test_lines_of_others_become_a_dataset_and_the_lost_ones_are_kept(brought: tuple[Settings, Path]) -> None:
+    _, folder = brought
+    train, test = messages(folder, "train"), messages(folder, "test")
+    assert len(train) > 20
+    assert any("Who is Batman?" in str(row) for row in test)
+    rejected = pq.read_table(folder / "rejected.parquet").to_pylist()
+    assert [(row["row"], row["reason"], row["raw"][:5]) for row in rejected] == [
+        ("in.jsonl 42", "not_json", "{cut"),
+        ("in.jsonl 43", "unknown_form", '{"tex'),
+    ]
+    sessions = [json.loads(line) for line in (folder / "test.jsonl").read_text().splitlines()]
+    assert [session["system"] for session in sessions if session["meta"]["label"]] == [AUTHORS["system"]]
+
+
+@pytest.mark.parametrize("form", ["sharegpt", "alpaca"])
+def test_what_was_exported_comes_back_the_same(brought: tuple[Settings, Path], tmp_path: Path, form: str) -> None:
+    settings, folder = brought
+    exported = exporting.export(settings, form, tmp_path / "out")
+    assert sum(exported.values()) == 41
+    other = tmp_path / "other"
+    if form == "alpaca":  # it has no room for the authors' sessions, whose answers are still to come
+        (tmp_path / "out/test.jsonl").unlink()
+    dataset, ledger = importing.bring_in(settings_of(other), [tmp_path / "out"], "en")
+    assert ledger.inputs == ledger.ok + ledger.failed.get("no_conversation", 0)
+    for split in ("train", "validation"):
+        assert messages(other / dataset.folder, split) == messages(folder, split)
+
+
+def test_a_dataset_folder_of_ours_comes_back_the_same(brought: tuple[Settings, Path], tmp_path: Path) -> None:
+    _, folder = brought
+    other = tmp_path / "other"
+    dataset, _ = importing.bring_in(settings_of(other), [folder], "zh")
+    assert (other / dataset.folder / "train.parquet").read_bytes() == (folder / "train.parquet").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "problem"),
+    [
+        pytest.param("missing.jsonl", None, "is no file or folder with", id="no-file"),
+        pytest.param("empty.jsonl", "", r"there is no conversation in .*empty.jsonl \(no line\)", id="empty"),
+        pytest.param("text.jsonl", "Who?\n", r"\(not_json 1\)", id="no-json"),
+        pytest.param("broken.parquet", "PAR1", "cannot read .*broken.parquet", id="broken-parquet"),
+    ],
+)
+def test_a_file_without_conversations_is_told(tmp_path: Path, name: str, content: str | None, problem: str) -> None:
+    if content is not None:
+        (tmp_path / name).write_text(content)
+    with pytest.raises(InvalidInput, match=problem):
+        importing.bring_in(settings_of(tmp_path / "root"), [tmp_path / name], "en")
+    assert not (tmp_path / "root/datasets").exists()
+
+
+class Hub(BaseHTTPRequestHandler):
+    """The four calls of a hub that an upload of small files makes; keeps what was sent."""
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.calls.append((self.path, self.headers["Authorization"], body))  # type: ignore[attr-defined]
+        if self.headers["Authorization"] != "Bearer good":
+            self._answer(401, {"error": "bad token"})
+        elif self.path == "/api/repos/create":
+            self._answer(200, {"url": f"{self._address()}/datasets/ada/roles"})
+        elif "/preupload/" in self.path:
+            files = json.loads(body)["files"]
+            modes = [{"path": f["path"], "uploadMode": "regular", "shouldIgnore": False} for f in files]
+            self._answer(200, {"files": modes})
+        elif "/commit/" in self.path:
+            self._answer(
+                200, {"success": True, "commitOid": "0" * 40, "commitUrl": f"{self._address()}/datasets/ada/roles/commit/0"}
+            )
+        else:
+            self._answer(200, {"errors": [], "warnings": []})
+
+    def do_GET(self) -> None:
+        self._answer(200, {"id": "ada/roles", "sha": "0" * 40, "siblings": []})
+
+    def _address(self) -> str:
+        return f"http://{self.headers['Host']}"
+
+    def _answer(self, status: int, body: dict[str, Any]) -> None:
+        content = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: object) -> None:
+        """Tests stay quiet."""
+
+
+@pytest.fixture
+def hub() -> Iterator[ThreadingHTTPServer]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    server.calls = []  # type: ignore[attr-defined]
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def pushed(settings: Settings, address: str, token: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-c", "from flows.cli import main; main()", "export", "--preset", "demo", "--push", "ada/roles"]
+    command += ["--data-root", settings.data_root, "--set", f"dataset.imported={settings.dataset.imported}"]
+    environment = {**os.environ, "HF_ENDPOINT": address, "HF_TOKEN": token, "HF_HUB_DISABLE_XET": "1"}
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=ROOT)
+
+
+def test_push_sends_the_folder_with_the_token_of_the_environment(
+    brought: tuple[Settings, Path], hub: ThreadingHTTPServer
+) -> None:
+    settings, folder = brought
+    address = f"http://127.0.0.1:{hub.server_port}"
+    done = pushed(settings, address, "good")
+    assert done.returncode == 0, done.stderr
+    calls = hub.calls  # type: ignore[attr-defined]
+    assert {authorization for _, authorization, _ in calls} == {"Bearer good"}
+    created = json.loads(calls[0][2])
+    assert (created["type"], created["visibility"]) == ("dataset", "private")
+    commit = next(body for path, _, body in calls if "/commit/" in path)
+    files = {line["value"]["path"]: line["value"] for line in map(json.loads, commit.splitlines()) if line["key"] == "file"}
+    assert set(files) == {file.name for file in folder.iterdir()}
+    assert base64.b64decode(files["train.parquet"]["content"]) == (folder / "train.parquet").read_bytes()
+
+    refused = pushed(settings, address, "bad")
+    assert refused.returncode == 2
+    assert "status 401" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    without = pushed(settings, address, "")
+    assert without.returncode == 2
+    assert "HF_TOKEN" in without.stderr
