@@ -186,11 +186,16 @@ def demo(settings: Settings, as_json: Json = False) -> None:
 
 @app.command()
 @takes_settings
-def plan(settings: Settings, as_json: Json = False) -> None:
-    """Say what is there for these settings and how many requests the rest needs at most."""
+def plan(
+    settings: Settings,
+    budget_tokens: Annotated[int | None, typer.Option(help="Fail if simulation needs more tokens than this.")] = None,
+    tokens_per_second: Annotated[float | None, typer.Option(help="Of your engine; default: what the last run reached.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Say what is there for these settings, what is stale and why, and what the rest costs in tokens and time."""
     from flows.plan import plan as make_plan
 
-    rows = make_plan(settings)
+    rows = make_plan(settings, tokens_per_second=tokens_per_second, budget=budget_tokens)
     for row in rows:
         typer.echo(f"{row['stage']:9} {row['state']:8} {row['why']}")
     if as_json:

@@ -1,64 +1,144 @@
-"""plan: what a run would do, before anything is paid. Counts only; no model is loaded and no source is asked."""
+"""plan: what a run would do, before anything is paid. No model is loaded and no source is asked."""
 
+import itertools
+import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ditto_core import languages
 from ditto_core.dataset import publish
 from ditto_core.errors import InvalidInput
+from ditto_core.recipe import digest
+from ditto_core.records import Profile
 from ditto_core.settings import Settings
 from ditto_core.shards import ShardStore
-from tasks import handover, recipes
+from ditto_core.simulation.estimate import SAMPLE, Estimate, estimate
+from tasks import handover, recipes, resources
 
 Row = dict[str, Any]
+_SHAPES = {
+    "profiles": ("knowledge", "shards"),
+    "dialogues": ("knowledge", "shards", "generation", "simulation"),
+    "examples": ("knowledge", "shards", "generation", "simulation", "dataset"),
+    "model": ("knowledge", "shards", "generation", "simulation", "dataset", "training"),
+}
+"""Output -> the settings that can make it stale."""
 
 
-def plan(settings: Settings) -> list[Row]:
-    """One row a stage: "cached" or "missing", why, and the requests that it needs at most."""
-    collected, simulated = recipes.knowledge_recipe(settings), recipes.simulation_recipe(settings)
-    made = recipes.dataset_recipe(settings)
-    return [
-        _row(settings, "collect", "profiles", collected, "asks the knowledge base in any case"),
-        _row(settings, "simulate", "dialogues", simulated, _requests(settings)),
-        _row(settings, "assemble", "examples", made, "no request"),
-        _row(settings, "train", "model", recipes.training_recipe(settings), f"{settings.training.max_steps} steps"),
-        _evaluation(settings, made),
-    ]
+def plan(settings: Settings, *, tokens_per_second: float | None = None, budget: int | None = None) -> list[Row]:
+    """One row a stage: "cached", "stale" or "missing", why, and what it costs at most.
+
+    Args:
+        tokens_per_second: New tokens per second of the engine; None is what the last simulation with this model reached.
+        budget: Tokens, in and out together, that simulation may cost.
+
+    Raises:
+        InvalidInput: Simulation would cost more than the budget.
+    """
+    try:
+        made = recipes.dataset_recipe(settings)
+        rows = [
+            _row(settings, "collect", "profiles", recipes.knowledge_recipe(settings), "asks the knowledge base in any case"),
+            _simulation(settings, tokens_per_second),
+            _row(settings, "assemble", "examples", made, "no request"),
+            _row(settings, "train", "model", recipes.training_recipe(settings), f"{settings.training.max_steps} steps"),
+            _evaluation(settings, made),
+        ]
+    finally:
+        resources.release()
+    needed = rows[1].get("prompt_tokens", 0) + rows[1].get("new_tokens", 0)
+    if budget is not None and needed > budget:
+        raise InvalidInput(
+            f"simulation needs about {needed:,} tokens, the budget is {budget:,}. Lower knowledge.max_characters, "
+            f"simulation.profile_tokens or simulation.partners, or raise the budget."
+        )
+    return rows
 
 
 def _row(settings: Settings, stage: str, output: str, recipe: str, cost: str) -> Row:
     try:
         value = handover.take_value(settings, output, recipe, stage)
     except InvalidInput:
-        return {"stage": stage, "state": "missing", "why": f"no {output} for these settings yet; {cost}"}
-    return {"stage": stage, "state": "cached", "why": _where(settings, output, value)}
+        before = _settings_before(settings, output)
+        if before is None:
+            return {"stage": stage, "state": "missing", "why": f"no {output} yet; {cost}"}
+        return {"stage": stage, "state": "stale", "why": f"{_changes(settings, output, before)}; {cost}"}
+    return {"stage": stage, "state": "cached", "why": _where(settings, output, recipe, value)}
 
 
-def _where(settings: Settings, output: str, value: Any) -> str:
+def _where(settings: Settings, output: str, recipe: str, value: Any) -> str:
     if "folder" in value:
         return str(value["folder"])
     store = ShardStore(Path(settings.data_root))
-    refs = [ref for refs in handover.take(settings, output, _recipe_of(settings, output), "").values() for ref in refs]
+    refs = [ref for refs in handover.take(settings, output, recipe, "").values() for ref in refs]
     broken = sum(not store.is_intact(ref) for ref in refs)
     return f"{sum(ref.rows for ref in refs)} rows in {len(refs)} shards" + (f", {broken} to recompute" if broken else "")
 
 
-def _recipe_of(settings: Settings, output: str) -> str:
-    if output == "profiles":
-        return recipes.knowledge_recipe(settings)
-    return recipes.simulation_recipe(settings) if output == "dialogues" else recipes.dataset_recipe(settings)
+def _settings_before(settings: Settings, output: str) -> Mapping[str, Any] | None:
+    """The settings of the newest output of a stage, or None if there was never one."""
+    folder = Path(settings.data_root) / "handover"
+    newest = max(folder.glob(f"{output}-*.settings.json"), key=lambda path: path.stat().st_mtime_ns, default=None)
+    return None if newest is None else json.loads(newest.read_text("utf-8"))
 
 
-def _requests(settings: Settings) -> str:
-    """Requests at most: a draw or more for each pair, then an answer to each question of both its characters."""
+def _changes(settings: Settings, output: str, before: Mapping[str, Any]) -> str:
+    """What is different now, such as "simulation.temperature 0.7 -> 0.5"."""
+    now = dict(_flat(settings.model_dump(mode="json", include=set(_SHAPES[output]))))
+    then = dict(_flat({name: value for name, value in before.items() if name in _SHAPES[output]}))
+    changed = [f"{name} {then.get(name)!r} -> {now[name]!r}" for name in now if now[name] != then.get(name)]
+    return ", ".join(changed) or "the model's weights, a prompt or the version of the code changed"
+
+
+def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in table.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _simulation(settings: Settings, tokens_per_second: float | None) -> Row:
+    """The row of simulate, with requests, tokens and seconds."""
+    recipe = recipes.simulation_recipe(settings)
     try:
-        profiles = handover.take(settings, "profiles", recipes.knowledge_recipe(settings), "collect")
+        needed = _estimate(settings)
     except InvalidInput:
-        return "requests are known after collect"
-    roles = sum(ref.rows for refs in profiles.values() for ref in refs)
-    pairs = roles * settings.simulation.partners
-    answers = 2 * pairs * settings.simulation.queries_per_pair
-    draws = settings.simulation.query_samples if settings.simulation.query_mode == "samples" else 2
-    return f"{pairs} to {pairs * draws} requests for questions, at most {answers} for answers"
+        return _row(settings, "simulate", "dialogues", recipe, "requests are known after collect")
+    rate = tokens_per_second or _last_rate(settings)
+    time = f"about {needed.new_tokens / rate:,.0f} s" if rate else "time is known after a first run, or with --tokens-per-second"
+    cost = (
+        f"at most {needed.requests:,} requests, {needed.prompt_tokens:,} tokens in and {needed.new_tokens:,} out, {time}; "
+        f"what the memo knows is free"
+    )
+    row = _row(settings, "simulate", "dialogues", recipe, cost)
+    if row["state"] == "cached":
+        return row
+    counts = {"requests": needed.requests, "prompt_tokens": needed.prompt_tokens, "new_tokens": needed.new_tokens}
+    return row | counts | ({"seconds": round(needed.new_tokens / rate)} if rate else {})
+
+
+def _estimate(settings: Settings) -> Estimate:
+    profiles = handover.take(settings, "profiles", recipes.knowledge_recipe(settings), "collect")
+    store, generator = ShardStore(Path(settings.data_root)), resources.generator(settings, settings.generation)
+    lengths = {kept.purpose: kept.tokens / kept.completions for kept in resources.memo(settings).kept() if kept.completions}
+    total = Estimate(0, 0, 0)
+    for language, refs in profiles.items():
+        rows = itertools.chain.from_iterable(store.read(ref, Profile) for ref in refs)
+        sample = list(itertools.islice(rows, SAMPLE))
+        if sample:
+            roles, spoken = sum(ref.rows for ref in refs), languages.load(language)
+            total += estimate(roles, sample, spoken, settings.simulation, generator.count_tokens, lengths)
+    return total
+
+
+def _last_rate(settings: Settings) -> float | None:
+    try:
+        measured = handover.take_value(settings, "speed", digest(resources.identify(settings.generation)), "simulate")
+    except InvalidInput:
+        return None
+    return float(measured["tokens_per_second"])
 
 
 def _evaluation(settings: Settings, made: str) -> Row:

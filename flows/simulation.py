@@ -5,6 +5,7 @@ from pathlib import Path
 
 from prefect import flow
 
+from ditto_core.recipe import digest
 from ditto_core.records import Place
 from ditto_core.settings import Settings
 from ditto_core.shards import ShardKey, ShardRef, ShardStore
@@ -16,7 +17,7 @@ from tasks import handover, recipes, resources, simulation
 def simulate(settings: Settings) -> stage.StageResult:
     """Let the seed LLM write questions for every pair of roles and answer them in the role's voice."""
     stage.use_environment()
-    started, calls = time.monotonic(), resources.model_calls()
+    started, calls, tokens = time.monotonic(), resources.model_calls(), resources.new_tokens()
     recipe = recipes.simulation_recipe(settings)
     store = ShardStore(Path(settings.data_root))
     profiles = handover.take(settings, "profiles", recipes.knowledge_recipe(settings), "collect")
@@ -38,10 +39,8 @@ def simulate(settings: Settings) -> stage.StageResult:
     handover.leave(settings, "pairs", recipe, pairs)
     by_language = {code: [ref for name, ref in shards.items() if name.startswith(f"{code}-")] for code in profiles}
     handover.leave(settings, "dialogues", recipe, by_language)
-    return stage.StageResult(
-        "simulate",
-        ledger,
-        resources.model_calls() - calls,
-        time.monotonic() - started,
-        f"shards/dialogues/{recipe[:12]}",
-    )
+    seconds, tokens = time.monotonic() - started, resources.new_tokens() - tokens
+    if tokens:
+        model = digest(resources.identify(settings.generation))
+        handover.leave_value(settings, "speed", model, {"tokens_per_second": tokens / seconds})
+    return stage.StageResult("simulate", ledger, resources.model_calls() - calls, seconds, f"shards/dialogues/{recipe[:12]}")

@@ -25,8 +25,10 @@ def leave(settings: Settings, stage: str, recipe: str, shards: Shards) -> None:
 
 
 def leave_value(settings: Settings, stage: str, recipe: str, value: Mapping[str, Any]) -> None:
-    """Record what a stage made that is no shard, such as a folder."""
-    write_text(_path(settings, stage, recipe), json.dumps(value, indent=1, sort_keys=True) + "\n")
+    """Record what a stage made that is no shard, such as a folder; and, for `ditto plan`, by which settings."""
+    path = _path(settings, stage, recipe)
+    write_text(path.with_suffix(".settings.json"), settings.model_dump_json(indent=1) + "\n")
+    write_text(path, json.dumps(value, indent=1, sort_keys=True) + "\n")
 
 
 def take(settings: Settings, stage: str, recipe: str, command: str) -> Shards:

@@ -19,6 +19,7 @@ _lock = threading.RLock()
 _memos: dict[str, Memo] = {}
 _generators: dict[str, MemoisedGenerator] = {}
 _calls: Counter[str] = Counter()
+_new_tokens = 0
 _api_key = ""
 
 
@@ -82,11 +83,19 @@ def model_calls() -> int:
         return (live + _calls).total()
 
 
+def new_tokens() -> int:
+    """Tokens that engines wrote in this process so far."""
+    with _lock:
+        return _new_tokens + sum(item.usage.completion_tokens for item in _generators.values())
+
+
 def release() -> None:
     """Close all engines, so that the next stage finds the memory free, then flush the memos."""
+    global _new_tokens
     with _lock:
         for item in _generators.values():
             _calls.update(item.usage.calls)
+            _new_tokens += item.usage.completion_tokens
             item.close()
         _generators.clear()
         for store in _memos.values():

@@ -33,6 +33,7 @@ _LOAD_ENVIRONMENT = {
     "VLLM_NO_USAGE_STATS": "1",
     "VLLM_LOGGING_LEVEL": "WARNING",
 }
+_DEATHS_ALONE = 3
 _CPU_CACHE_BYTES = 1 << 30
 """Key-value cache on a CPU; VLLM_CPU_KVCACHE_SPACE (GiB), where set, goes first."""
 
@@ -40,8 +41,9 @@ _CPU_CACHE_BYTES = 1 << 30
 class VllmGenerator(LocalGenerator):
     """The engine for large runs; see `LocalGenerator` for threads, loading and closing.
 
-    An engine that dies is started once more and asked again what was in flight. When it dies a second time, everything
-    unanswered and everything that comes fails as "engine_unavailable".
+    An engine that dies is started again and asked again what was in flight. When it dies a second time, what was in flight is
+    asked one by one: a prompt with which the engine dies alone fails as "kills_engine", and the others are answered. Three of
+    these in a row say that it is the engine: everything unanswered and everything that comes fails as "engine_unavailable".
 
     Raises:
         ModuleNotFoundError: vLLM is not installed.
@@ -52,7 +54,9 @@ class VllmGenerator(LocalGenerator):
             raise ModuleNotFoundError("No module named 'vllm'", name="vllm")
         super().__init__(settings, FolderTokenizer)
         self._running: dict[str, Prompt] = {}
+        self._suspects: list[Prompt] = []
         self._deaths = 0
+        self._deaths_alone = 0
         self._number = 0
 
     def _serve(self) -> None:
@@ -60,12 +64,18 @@ class VllmGenerator(LocalGenerator):
         try:
             while not self._closing.is_set():
                 try:
-                    self._add(engine, self._take(wait=not self._running))
+                    self._add(engine, self._next())
                     self._step(engine)
                 except Exception as error:  # an engine dies of anything; all of it has the same remedy
                     engine = self._restart(engine, error)
         finally:
             _unload(engine)
+
+    def _next(self) -> list[Prompt]:
+        """What to add now: suspects go alone, one after another, before anything else."""
+        if not self._suspects:
+            return self._take(wait=not self._running)
+        return [] if self._running else [self._suspects.pop(0)]
 
     def _add(self, engine: Any, prompts: list[Prompt]) -> None:
         from vllm.exceptions import VLLMClientError
@@ -94,6 +104,7 @@ class VllmGenerator(LocalGenerator):
             if not output.finished or output.request_id not in self._running:
                 continue
             prompt, reply = self._running.pop(output.request_id), output.outputs[0]
+            self._deaths_alone = 0
             self._complete(prompt, reply.token_ids, str(reply.finish_reason), output.num_cached_tokens or 0)
 
     def _parameters(self, prompt: Prompt) -> Any:
@@ -148,24 +159,30 @@ class VllmGenerator(LocalGenerator):
             ) from error
 
     def _restart(self, engine: Any, error: Exception) -> Any:
-        """A fresh engine, asked again what was in flight.
+        """A fresh engine, and a decision on what was in flight.
 
         Raises:
-            SourceUnavailable: It is the second death, or the engine does not start again.
+            SourceUnavailable: Prompts are not the cause, or the engine does not start again.
         """
         self._deaths += 1
         _unload(engine)
         problem = f"vLLM died: {type(error).__name__}: {error}"
-        if self._deaths > 1:
-            raise SourceUnavailable(f"{problem} (for the second time; not restarted)")
-        _LOG.warning("%s; starting it again and asking %d requests again", problem, len(self._running))
+        in_flight = list(self._running.values())
+        self._running.clear()
+        if self._deaths > 1 and len(in_flight) == 1:
+            self._deaths_alone += 1
+            self._fail(in_flight.pop(), "kills_engine", problem)
+        if self._deaths_alone >= _DEATHS_ALONE or (self._deaths > 1 and not in_flight and not self._deaths_alone):
+            raise SourceUnavailable(f"{problem} (for the {self._deaths}. time; not restarted)")
+        _LOG.warning("%s; starting it again and asking %d requests again", problem, len(in_flight))
         try:
             fresh = self._load()
         except InvalidInput as failed:
             raise SourceUnavailable(f"{problem}; starting it again failed: {failed}") from failed
-        again = list(self._running.values())
-        self._running.clear()
-        self._add(fresh, again)
+        if self._deaths == 1:
+            self._add(fresh, in_flight)
+        else:
+            self._suspects = in_flight + self._suspects
         return fresh
 
 

@@ -100,25 +100,46 @@ def test_eight_threads_get_the_replies_of_one(engine: Any) -> None:
     assert {key: text for part in parts for key, text in part.items()} == one
 
 
-def test_an_engine_that_dies_once_is_started_again_and_the_second_death_is_named(
+def test_an_engine_that_dies_is_started_again_and_the_prompt_that_kills_it_fails_alone(
     engine: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Runs last: it uses up the engine."""
+    """Runs last of those that share the engine: it uses up its lives."""
     from vllm.v1.engine.llm_engine import LLMEngine
 
-    whole, deaths = LLMEngine.step, []
+    whole_step, whole_add, poison = LLMEngine.step, LLMEngine.add_request, "poison " * 9
+    poisoned: set[int] = set()
+
+    def add(self: Any, name: str, prompt: Any, *rest: Any) -> Any:
+        if len(prompt["prompt_token_ids"]) > len(poison):
+            poisoned.add(id(self))
+        return whole_add(self, name, prompt, *rest)
 
     def step(self: Any) -> Any:
-        if len(deaths) < 1 or "twice" in deaths:
-            deaths.append("once")
-            raise RuntimeError("out of luck")
-        return whole(self)
+        if id(self) in poisoned:
+            poisoned.discard(id(self))
+            raise RuntimeError("illegal memory access")
+        return whole_step(self)
+
+    monkeypatch.setattr(LLMEngine, "add_request", add)
+    monkeypatch.setattr(LLMEngine, "step", step)
+    good, bad = [ask("good a"), ask("good b")], ask(poison)
+    outcomes = {outcome.key: outcome for outcome in engine.generate([good[0], bad, good[1]])}
+    assert outcomes[bad.key(engine.identity)].reason == "kills_engine"
+    assert all(isinstance(outcomes[request.key(engine.identity)], Completion) for request in good)
+    assert len(texts(engine, [ask("after it")])) == 1
+
+
+def test_an_engine_that_dies_of_anything_is_given_up(engine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from vllm.v1.engine.llm_engine import LLMEngine
+
+    def step(_self: Any) -> Any:
+        raise RuntimeError("the GPU has fallen off the bus")
 
     monkeypatch.setattr(LLMEngine, "step", step)
-    assert len(texts(engine, [ask("after death a"), ask("after death b")])) == 2
-    deaths.append("twice")
-    (outcome,) = engine.generate([ask("second death")])
-    assert outcome.reason == "engine_unavailable"
+    outcomes = list(engine.generate([ask(f"request {number}") for number in range(6)]))
+    assert len(outcomes) == 6
+    assert {outcome.reason for outcome in outcomes} == {"kills_engine", "engine_unavailable"}
+    assert sum(outcome.reason == "kills_engine" for outcome in outcomes) == 3
 
 
 def test_it_loads_in_a_process_that_has_chosen_evidence_before(settings: GenerationSettings) -> None:
