@@ -204,6 +204,20 @@ def plan(
 
 @app.command()
 @takes_settings
+def sheet(
+    settings: Settings,
+    labelled: Annotated[list[Path] | None, typer.Argument(help="Filled-in CSV sheets, to draw what people said.")] = None,
+    count: Annotated[int, typer.Option(help="Questions of each kind in a new sheet.")] = 200,
+) -> None:
+    """Write simulated questions for people to label correct, unsure or wrong; with labelled sheets, draw the labels by model."""
+    from flows import quality_sheet
+
+    for path in [quality_sheet.read(settings, labelled)] if labelled else quality_sheet.write(settings, count):
+        typer.echo(path)
+
+
+@app.command()
+@takes_settings
 def memo(
     settings: Settings,
     action: Annotated[str, typer.Argument(help="show, prune, export or import.")] = "show",
