@@ -36,7 +36,7 @@ const link=document.createElement("a");
 link.href=URL.createObjectURL(new Blob(["id,model,kind,label\\n"+lines.join("\\n")+"\\n"],{type:"text/csv"}));
 link.download="labels.csv";link.click()}</script>"""
 
-Labels = Mapping[str, Mapping[Kind, Counter[str]]]
+Labels = Mapping[str, Mapping[str, Counter[str]]]
 """Model -> kind -> label -> number of questions."""
 
 
@@ -111,7 +111,7 @@ def read(sheets: Mapping[str, str]) -> Labels:
     Raises:
         InvalidInput: A column is missing, a label is not known, or nothing is labelled; the message names file and line.
     """
-    counted: dict[str, dict[Kind, Counter[str]]] = {}
+    counted: dict[str, dict[str, Counter[str]]] = {}
     for name, text in sheets.items():
         reader = csv.DictReader(io.StringIO(text.removeprefix("\ufeff")))
         missing = [column for column in _NEEDED if column not in (reader.fieldnames or ())]
