@@ -222,7 +222,7 @@ def _table() -> dict[str, _Renderer]:
         (
             "nowrap|nobr|nobreak|small|smaller|big|large|larger|nobold|noitalic|abbr|abbrv|tooltip|sic|em|strong|"
             "not a typo|as written|proper name|nastaliq|script|unicode|iast|hebrew|rtl-lang|polytonic|smallcaps|sc|"
-            "small caps|formatnum|nts|val|gaps|number|ill|interlanguage link|link-interwiki|birth-date|death-date|"
+            "small caps|formatnum|nts|gaps|number|ill|interlanguage link|link-interwiki|birth-date|death-date|"
             "birth date text|start-date|end-date|dts|le|noflip|no italics|"
             "ruby|ルビ|nowraplinks|linktext|visible anchor|vanchor|anchored|interlanguage link multi|illm|nihongo2|sup|sub|"
             "citation needed span|cn span|"
@@ -244,6 +244,7 @@ def _table() -> dict[str, _Renderer]:
         ),
         ("1er", lambda arguments, _: f"1er {arguments.get('1', '').strip()}".strip()),
         ("unité|unité/2|plage de dates|сс3|сс2", partial(_positions, " ")),
+        ("val", lambda arguments, _: f"{arguments.get('1', '')} {arguments.get('u', arguments.get('ul', ''))}".strip()),
         ("siglo", lambda arguments, _: f"siglo {arguments.get('1', '').strip()}"),
         ("s|siècle|-s|s-", _siecle),
         ("bio", _bio),

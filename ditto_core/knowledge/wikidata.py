@@ -43,46 +43,44 @@ _LAST_RESORT = "en"  # for labels of properties and values: a claim in two langu
 _TYPES = "wikibase:WikibaseItem wikibase:Time wikibase:Quantity wikibase:Monolingualtext wikibase:String"
 _RANKS = {"PreferredRank": PREFERRED, "NormalRank": NORMAL, "DeprecatedRank": DEPRECATED}
 
-# One pattern a kind of fact; $items is the batch. Properties are found through their own descriptions.
+# One pattern a kind of fact; $items is the batch. Properties are found through their own descriptions. The inner SELECT makes
+# an endpoint begin with the batch: left to themselves, some join all statements of a property first.
+_OF_BATCH = "{ SELECT ?item ?claim ?statement WHERE { VALUES ?item { $items } ?item ?claim ?statement } }"
 _STATEMENTS = guarded(
     ("item", "property", "type", "statement", "value", "rank"),
-    """
-  VALUES ?item { $items }
-  VALUES ?type { $types }
-  ?property wikibase:propertyType ?type ; wikibase:claim ?claim ; wikibase:statementProperty ?main .
-  ?item ?claim ?statement .
+    f"""
+  {_OF_BATCH}
+  VALUES ?type {{ $types }}
+  ?property wikibase:claim ?claim ; wikibase:propertyType ?type ; wikibase:statementProperty ?main .
   ?statement ?main ?value .
-  OPTIONAL { ?statement wikibase:rank ?rank }""",
+  OPTIONAL {{ ?statement wikibase:rank ?rank }}""",
 )
 _VALUE_NODES = guarded(
     ("statement", "precision", "calendar", "unit"),
-    """
-  VALUES ?item { $items }
-  VALUES ?type { wikibase:Time wikibase:Quantity }
-  ?property wikibase:propertyType ?type ; wikibase:claim ?claim .
-  ?item ?claim ?statement .
+    f"""
+  {_OF_BATCH}
+  VALUES ?type {{ wikibase:Time wikibase:Quantity }}
+  ?property wikibase:claim ?claim ; wikibase:propertyType ?type .
   ?statement ?main ?node .
   FILTER(STRSTARTS(STR(?main), "http://www.wikidata.org/prop/statement/value/P"))
-  OPTIONAL { ?node wikibase:timePrecision ?precision }
-  OPTIONAL { ?node wikibase:timeCalendarModel ?calendar }
-  OPTIONAL { ?node wikibase:quantityUnit ?unit }""",
+  OPTIONAL {{ ?node wikibase:timePrecision ?precision }}
+  OPTIONAL {{ ?node wikibase:timeCalendarModel ?calendar }}
+  OPTIONAL {{ ?node wikibase:quantityUnit ?unit }}""",
 )
 _QUALIFIERS = guarded(
     ("statement", "qualifier", "date", "precision"),
-    """
-  VALUES ?item { $items }
-  VALUES (?qualifier ?full) { (pq:P585 pqv:P585) (pq:P580 pqv:P580) (pq:P577 pqv:P577) }
+    f"""
+  {_OF_BATCH}
+  VALUES (?qualifier ?full) {{ (pq:P585 pqv:P585) (pq:P580 pqv:P580) (pq:P577 pqv:P577) }}
   ?property wikibase:claim ?claim .
-  ?item ?claim ?statement .
   ?statement ?qualifier ?date .
-  OPTIONAL { ?statement ?full ?node . ?node wikibase:timePrecision ?precision }""",
+  OPTIONAL {{ ?statement ?full ?node . ?node wikibase:timePrecision ?precision }}""",
 )
 _PLAIN = guarded(
     ("item", "property", "type", "value"),
     """
-  VALUES ?item { $items }
+  { SELECT ?item ?direct ?value WHERE { VALUES ?item { $items } ?item ?direct ?value } }
   VALUES ?type { $types }
-  ?item ?direct ?value .
   ?property wikibase:directClaim ?direct ; wikibase:propertyType ?type .
   OPTIONAL { ?property wikibase:claim ?claim . ?item ?claim ?statement }
   FILTER(!BOUND(?statement))""",

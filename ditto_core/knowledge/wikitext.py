@@ -50,6 +50,8 @@ _LEFT_TAG = re.compile(r"</?[a-zA-Z][^<>\n]*>")
 _LEFT_LINE = re.compile(r"^\s*(?:[|!}]|\{\||\{\{)")
 _HATNOTES = re.compile(r"\A\s*(?:''(?!').*''\s*\n\s*)+")  # "This article is about ...", in italics above the lead
 _NAVIGATION = re.compile(r"\s[|·•»→]\s|^[«←]")  # "previous | next"
+# A file's link that is never closed, to the end of its line.
+_LEFT_FILE = re.compile(r"[^\W\d]+:[^|\n\[\]]+\.(?:jpe?g|png|svg|gif|tiff?|webp|og[gv]|webm|pdf)\s*\|.*", re.IGNORECASE)
 _LEFT_BRACKETS = re.compile(r"\[\[|\]\]|\{\{|\}\}")
 _BARE_URL = re.compile(r"\[?\bhttps?://[^\s\]]+\]?")
 _ENDS_SENTENCE = re.compile(r"[.!?…。！？][\"'”’»)\]]*$")
@@ -218,7 +220,7 @@ def _clean(raw: str) -> str:
         text = line.replace(_LIST_MARK, "") if _LIST_MARK in line else line
         if not text.strip() or _LEFT_LINE.match(text):
             continue
-        text = _tidied(text)
+        text = _tidied(_LEFT_FILE.sub("", text) if "|" in text else text)
         if not any(map(str.isalnum, text)) or (_NAVIGATION.search(text) and not _ENDS_SENTENCE.search(text)):
             continue
         if _LIST_MARK in line and not _ENDS_SENTENCE.search(text):
