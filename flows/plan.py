@@ -39,7 +39,7 @@ def plan(settings: Settings, *, tokens_per_second: float | None = None, budget: 
     try:
         made = recipes.dataset_recipe(settings)
         rows = [
-            _row(settings, "collect", "profiles", recipes.knowledge_recipe(settings), "asks the sources only what the snapshot lacks"),
+            _row(settings, "collect", "profiles", recipes.knowledge_recipe(settings), "asks what the snapshot lacks"),
             _simulation(settings, tokens_per_second),
             _row(settings, "assemble", "examples", made, "no request"),
             _row(settings, "train", "model", recipes.training_recipe(settings), f"{settings.training.max_steps} steps"),
