@@ -10,11 +10,15 @@ from prefect.types.entrypoint import EntrypointType
 from ditto_core.settings import Settings
 from flows.ablation import ablate
 from flows.evaluation import leaderboard
+from flows.janitor import janitor
 from flows.matrix import matrix
-from flows.pipeline import STAGES, nightly, pipeline
+from flows.nightly import nightly
+from flows.pipeline import STAGES, pipeline
 
 NIGHTLY = "30 2 * * *"
 """Half past two at night; off until someone switches it on in the UI."""
+JANITOR = "*/10 * * * *"
+"""Every ten minutes: a run whose process is gone is not shown as running for longer."""
 
 
 def serve_flows(settings: Settings) -> None:
@@ -22,6 +26,7 @@ def serve_flows(settings: Settings) -> None:
     parameters = {"settings": settings.model_dump(mode="json")}
     deployments = [_deployment(flow, parameters) for flow in (*STAGES, pipeline, leaderboard, matrix, ablate)]
     deployments.append(_deployment(nightly, parameters, Cron(NIGHTLY, timezone="UTC", active=False)))
+    deployments.append(_deployment(janitor, parameters, Cron(JANITOR, timezone="UTC")))
     serve(*deployments, pause_on_shutdown=False)
 
 

@@ -10,8 +10,10 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from ditto_core.errors import InvalidInput
 
@@ -347,7 +349,7 @@ class Settings(_Section):
     data_root: str = "ditto-data"
     """Folder of shards, datasets, models and reports."""
     memo_url: str = ""
-    """Database of completions; "" is SQLite in the data root, postgresql://... when several hosts share one."""
+    """Database of completions; "" is SQLite in the data root, postgresql+psycopg://user@host/name when hosts share one."""
     shards: int = Field(8, ge=1)
     """Shards per language. Changing it re-reads the memo and asks the model nothing."""
     knowledge: KnowledgeSettings = KnowledgeSettings.model_construct()
@@ -358,6 +360,15 @@ class Settings(_Section):
     evaluation: EvaluationSettings = EvaluationSettings()
     matrix: MatrixSettings = MatrixSettings()
     ablations: AblationSettings = AblationSettings()
+
+    @field_validator("memo_url")
+    @classmethod
+    def _holds_no_password(cls, url: str) -> str:
+        if urlsplit(url).password:
+            raise PydanticCustomError(
+                "secret", "leave the password out of memo_url, since settings are shown in the Prefect UI: set PGPASSWORD"
+            )
+        return url
 
     @property
     def effective_memo_url(self) -> str:
@@ -479,7 +490,8 @@ def _explain(problem: Mapping[str, Any]) -> str:
         hint = f" Did you mean {near[0]!r}?" if near else ""
         return f"setting {place!r} is not known.{hint} Known here: {', '.join(known)}"
     message = problem["msg"].removeprefix("Value error, ")
-    shown = "" if isinstance(problem["input"], Mapping) else f" (found {problem['input']!r})"
+    hidden = isinstance(problem["input"], Mapping) or problem["type"] == "secret"
+    shown = "" if hidden else f" (found {problem['input']!r})"
     return f"setting {place!r}: {message}{shown}"
 
 

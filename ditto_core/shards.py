@@ -176,18 +176,33 @@ class ShardStore:
             raise BrokenPromise(f"shard {ref.uri} has no manifest")
         return Ledger.from_dict(manifest["ledger"])
 
-    @contextmanager
-    def exclusive(self, key: ShardKey) -> Iterator[None]:
-        """Hold the shard's lock. The kernel drops it when the holder dies, so kill -9 leaves none behind."""
-        path = self.path(key.uri).with_suffix(".lock")
-        with explained(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
+    def lock_path(self, key: ShardKey) -> Path:
+        """The file that whoever computes the shard holds meanwhile."""
+        return self.path(key.uri).with_suffix(".lock")
+
+
+@contextmanager
+def locked(path: Path, busy: str) -> Iterator[None]:
+    """Hold a lock file. The kernel drops the lock when the holder dies.
+
+    Args:
+        path: Made where it is missing, and left behind.
+        busy: What to say if someone else holds it.
+
+    Raises:
+        InvalidInput: Someone else holds it.
+    """
+    with explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
+    try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(descriptor)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InvalidInput(busy) from error
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def file_sha256(path: Path) -> str:

@@ -3,8 +3,6 @@
 import time
 from collections.abc import Sequence
 
-from prefect import flow
-
 from ditto_core.evaluation import ablations
 from ditto_core.evaluation.drill_down import Contestant
 from ditto_core.evaluation.report import judge_label
@@ -21,10 +19,9 @@ from flows.training import train
 from tasks import handover, recipes, resources
 
 
-@flow(name="variant", task_runner=stage.runner())
+@stage.stage_flow("variant")
 def run_variant(settings: Settings, trains: bool) -> measuring.Measured:
     """Score one variant: of a tuned model where the variant shapes its dataset, else of the simulating model itself."""
-    stage.use_environment()
     if trains:
         assemble(settings)
         train(settings)
@@ -38,10 +35,9 @@ def run_variant(settings: Settings, trains: bool) -> measuring.Measured:
     return measured[0]
 
 
-@flow(name="ablate")
+@stage.stage_flow("ablate")
 def ablate(settings: Settings, kind: ablations.Kind = "knowledge") -> stage.StageResult:
     """Vary one choice, "knowledge", "turns" or "contrastive", and score every variant on the same test sessions."""
-    stage.use_environment()
     started, calls = time.monotonic(), resources.model_calls()
     variants = ablations.variants(settings, kind)
     for step in (collect, simulate, assemble):

@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -169,6 +170,17 @@ def report(
 
 
 @app.command()
+@takes_settings
+def nightly(
+    settings: Settings,
+    keep: Annotated[int, typer.Option(min=1, help="Versions that stay.")] = 7,
+    as_json: Json = False,
+) -> None:
+    """Regenerate the dataset from what changed at the source, as a dated version with a changelog."""
+    _run(settings, "nightly.nightly", as_json, keep)
+
+
+@app.command()
 @partial(takes_settings, preset="demo")
 def demo(settings: Settings, as_json: Json = False) -> None:
     """Run all stages on the embedded world with the embedded seed LLM: minutes on two cores."""
@@ -301,12 +313,24 @@ def serve(settings: Settings, port: Annotated[int, typer.Option(help="Of the UI,
 
 @app.command()
 @takes_settings
-def doctor(settings: Settings) -> None:
-    """Check Python, packages, engine, endpoints, disk and memo, and say what to do about what is wrong."""
+def doctor(
+    settings: Settings,
+    fix: Annotated[bool, typer.Option("--fix", help="Mark runs of killed processes as Crashed first.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Check Python, packages, engine, endpoints, disk, memo and runs, and say what to do about what is wrong."""
     from flows.doctor import examine
 
+    if fix:
+        with _orchestrated(settings):
+            from flows.janitor import clear_dead_runs
+
+            for name in clear_dead_runs(settings):
+                typer.echo(f"fixed runs: {name} was dead and is marked Crashed; Retry goes on where it stopped")
     findings = examine(settings)
     for finding in findings:
         typer.echo(f"{'ok  ' if finding.ok else 'FAIL'} {finding.what}: {finding.detail}")
+    if as_json:
+        typer.echo(json.dumps({"findings": [asdict(finding) for finding in findings]}, ensure_ascii=False))
     if not all(finding.ok for finding in findings):
         raise typer.Exit(1)

@@ -1,52 +1,132 @@
-"""chat: a talk with one role in the terminal."""
+"""chat: a talk with a role in the terminal, with any engine, before or after fine-tuning."""
 
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import typer
 
 from ditto_core import languages
-from ditto_core.errors import InvalidInput
-from ditto_core.generation.generator import Completion, Request, Sampling
-from ditto_core.records import Character, Message, Profile
+from ditto_core.errors import DittoError, InvalidInput
+from ditto_core.generation.generator import Completion, Generator, Request, Sampling
+from ditto_core.knowledge.profiles import verbalise
+from ditto_core.records import Message, Profile
 from ditto_core.settings import Settings
-from ditto_core.shards import ShardStore
+from ditto_core.shards import ShardStore, write_text
 from flows.stage import use_environment
 from tasks import handover, recipes, resources
 
+HELP = "/role NAME · /profile on|off · /save FILE · /help · an empty line ends the talk"
+
 
 def converse(settings: Settings, role: str, model: str) -> None:
-    """Read lines, print answers; the model sees the identity line and the talk so far, never the profile.
+    """Read lines, print answers, obey commands that begin with a slash.
 
     Raises:
         InvalidInput: No such role or model.
     """
     use_environment()
-    character = _find(settings, role)
-    generator = resources.generator(settings, resources.seed_llm(settings).model_copy(update={"model": _folder(settings, model)}))
-    identity = languages.load(character.language).identity(character.label, character.description)
-    messages = [Message("system", identity)]
-    sampling = Sampling(settings.evaluation.temperature, max_tokens=settings.evaluation.max_answer_tokens)
-    typer.secho(f"{identity}  (an empty line ends the talk)", dim=True)
+    roles = _roles(settings)
+    generation = resources.seed_llm(settings).model_copy(update={"model": _folder(settings, model)})
+    talk = Talk(settings, roles, resources.generator(settings, generation))
+    typer.secho(f"{talk.obey('role', role)}\n{HELP}", dim=True)
     try:
-        while question := typer.prompt("you", default="", show_default=False, prompt_suffix="> ").strip():
-            messages.append(Message("user", question))
-            outcome = next(iter(generator.generate([Request(tuple(messages), sampling, purpose="chat")])))
-            if not isinstance(outcome, Completion):
-                raise InvalidInput(f"the engine gave no answer: {outcome.reason}: {outcome.detail}")
-            messages.append(Message("assistant", outcome.text))
-            typer.echo(f"{character.label}> {outcome.text}")
+        while line := typer.prompt("you", default="", show_default=False, prompt_suffix="> ").strip():
+            try:
+                typer.echo(talk.say(line))
+            except DittoError as error:  # a mistake in one line does not end the talk
+                typer.secho(str(error), err=True, fg="red")
     finally:
         resources.release()
 
 
-def _find(settings: Settings, role: str) -> Character:
+@dataclass(slots=True)
+class Talk:
+    """One talk: who answers, what was said, and whether the model sees the profile, as the seed did in simulation.
+
+    Attributes:
+        roles: Label -> profile.
+    """
+
+    settings: Settings
+    roles: dict[str, Profile]
+    generator: Generator
+    shows_profile: bool = False
+    _role: Profile | None = None
+    _turns: list[Message] = field(default_factory=list)
+
+    def say(self, line: str) -> str:
+        """What comes back for one line of the user: an answer, or what a command did.
+
+        Raises:
+            InvalidInput: An unknown command or argument, or the engine gave no answer; the talk is as it was before.
+        """
+        if line.startswith("/"):
+            command, _, argument = line[1:].partition(" ")
+            return self.obey(command, argument.strip())
+        sampling = Sampling(self.settings.evaluation.temperature, max_tokens=self.settings.evaluation.max_answer_tokens)
+        turns = [*self._turns, Message("user", line)]
+        request = Request((Message("system", self.system()), *turns), sampling, purpose="chat")
+        outcome = next(iter(self.generator.generate([request])))
+        if not isinstance(outcome, Completion):
+            raise InvalidInput(f"the engine gave no answer: {outcome.reason}: {outcome.detail}")
+        self._turns = [*turns, Message("assistant", outcome.text)]
+        return f"{self.role.character.label}> {outcome.text}"
+
+    def obey(self, command: str, argument: str) -> str:
+        """Carry out a command and say what it did; raises as `say` does."""
+        known: dict[str, Callable[[str], str]] = {"role": self._choose, "profile": self._show, "save": self._save}
+        if command == "help":
+            return HELP
+        if command not in known:
+            raise InvalidInput(f"/{command} is not known. {HELP}")
+        return known[command](argument)
+
+    @property
+    def role(self) -> Profile:
+        """Who answers."""
+        if self._role is None:
+            raise InvalidInput("nobody was chosen yet: /role NAME")
+        return self._role
+
+    def system(self) -> str:
+        """The system prompt: the identity line, or the prompt of response simulation with the profile."""
+        character = self.role.character
+        language = languages.load(character.language)
+        identity = language.identity(character.label, character.description)
+        if not self.shows_profile:
+            return identity
+        profile = verbalise(self.role, language, self.settings.simulation.profile_tokens, self.generator.count_tokens)
+        return language.render("response_simulation", identity=identity, profile=profile)
+
+    def _choose(self, label: str) -> str:
+        if label not in self.roles:
+            some = ", ".join(sorted(self.roles)[:10])
+            raise InvalidInput(f"there is no role {label!r}; there are {len(self.roles)}, such as {some}")
+        self._role, self._turns = self.roles[label], []
+        character = self._role.character
+        return languages.load(character.language).identity(character.label, character.description)
+
+    def _show(self, choice: str) -> str:
+        if choice not in ("on", "off"):
+            raise InvalidInput(f"/profile {choice}: expected on or off")
+        self.shows_profile, self._turns = choice == "on", []
+        return f"the model {'sees' if self.shows_profile else 'does not see'} the profile from here on; the talk begins anew"
+
+    def _save(self, file: str) -> str:
+        if not file:
+            raise InvalidInput("/save needs the name of a file")
+        messages = [Message("system", self.system()), *self._turns]
+        rows = [{"role": message.role, "content": message.content} for message in messages]
+        write_text(Path(file), json.dumps({"messages": rows}, ensure_ascii=False) + "\n")
+        return f"{len(self._turns)} messages are in {file}, as one row that `datasets` reads"
+
+
+def _roles(settings: Settings) -> dict[str, Profile]:
     store = ShardStore(Path(settings.data_root))
     shards = handover.take(settings, "profiles", recipes.knowledge_recipe(settings), "collect")
-    known = {p.character.label: p.character for refs in shards.values() for ref in refs for p in store.read(ref, Profile)}
-    if role not in known:
-        some = ", ".join(sorted(known)[:10])
-        raise InvalidInput(f"there is no role {role!r}; there are {len(known)}, such as {some}")
-    return known[role]
+    return {profile.character.label: profile for refs in shards.values() for ref in refs for profile in store.read(ref, Profile)}
 
 
 def _folder(settings: Settings, model: str) -> str:

@@ -4,7 +4,6 @@ import time
 from pathlib import Path
 
 import pyarrow.compute as pc
-from prefect import flow
 
 from ditto_core.errors import InvalidInput
 from ditto_core.settings import Settings
@@ -13,7 +12,7 @@ from flows import stage
 from tasks import dataset, handover, recipes
 
 
-@flow(name="assemble", task_runner=stage.runner())
+@stage.stage_flow("assemble")
 def assemble(settings: Settings) -> stage.StageResult:
     """Split, filter and publish the simulated sessions as a dataset that `datasets` loads."""
     started = time.monotonic()

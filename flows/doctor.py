@@ -12,7 +12,7 @@ from pathlib import Path
 from ditto_core.errors import DittoError
 from ditto_core.generation.generator import choose_engine
 from ditto_core.settings import Settings
-from tasks import resources
+from tasks import leases, resources
 
 _FREE_GIB = 2
 _KNOWN_TO_BREAK = {
@@ -39,6 +39,7 @@ def examine(settings: Settings) -> list[Finding]:
         "engine": lambda: choose_engine(resources.resolve_model(settings.generation)),
         "model": lambda: resources.identify(settings.generation).weights[:40],
         "memo": lambda: f"{sum(kept.completions for kept in resources.memo(settings).kept())} completions",
+        "runs": lambda: _runs(settings),
         "endpoint": lambda: _reachable(settings.knowledge.sparql_endpoint),
     }
     return [_finding(name, check) for name, check in checks.items()]
@@ -79,6 +80,13 @@ def _disk(root: Path) -> str:
     if free < _FREE_GIB:
         raise _Unfit(f"{free:.1f} GiB free at {existing}; at least {_FREE_GIB} GiB are needed")
     return f"{free:.0f} GiB free"
+
+
+def _runs(settings: Settings) -> str:
+    dead = [path for path in leases.runs_folder(settings).glob("*") if leases.is_dead(path)]
+    if dead:
+        raise _Unfit(f"{len(dead)} runs are dead but not marked so, such as {dead[0].name}. Run `ditto doctor --fix`.")
+    return "none is dead"
 
 
 def _reachable(address: str) -> str:

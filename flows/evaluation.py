@@ -8,8 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from prefect import flow
-
 from ditto_core.dataset.summary import COLUMNS, Summary
 from ditto_core.errors import InvalidInput
 from ditto_core.evaluation import leaderboard as board
@@ -25,10 +23,9 @@ from tasks import handover, recipes, resources
 BEFORE, AFTER = "before", "after"
 
 
-@flow(name="evaluate", task_runner=stage.runner())
+@stage.stage_flow("evaluate")
 def evaluate(settings: Settings) -> stage.StageResult:
     """Score the seed LLM and the tuned one on roles that were never trained, and the other models that the settings name."""
-    stage.use_environment()
     started, calls = time.monotonic(), resources.model_calls()
     tests = measuring.take_tests(settings)
     tuned = handover.take_value(settings, "model", recipes.training_recipe(settings), "train")
@@ -62,10 +59,9 @@ def evaluate(settings: Settings) -> stage.StageResult:
     return stage.StageResult("evaluate", ledger, resources.model_calls() - calls, seconds, left["report"], extra)
 
 
-@flow(name="leaderboard", task_runner=stage.runner())
+@stage.stage_flow("leaderboard")
 def leaderboard(settings: Settings) -> stage.StageResult:
     """Score a list of models side by side on the test file or the dataset's test split."""
-    stage.use_environment()
     started, calls = time.monotonic(), resources.model_calls()
     models = settings.evaluation.models
     if not models:

@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from prefect import flow
 from prefect.runtime import flow_run
 
 from ditto_core.ledger import Ledger
@@ -17,7 +16,7 @@ from flows import stage
 from tasks import handover, knowledge, recipes
 
 
-@flow(name="collect", task_runner=stage.runner())
+@stage.stage_flow("collect")
 def collect(settings: Settings) -> stage.StageResult:
     """Collect character profiles from the knowledge base and the articles."""
     started = time.monotonic()

@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from prefect import flow, get_run_logger
+from prefect import get_run_logger
 
 from ditto_core.errors import DittoError
 from ditto_core.evaluation import supervision_matrix
@@ -32,7 +32,7 @@ class CellsFailed(DittoError):
     """Some cells have no scores; the report holds the others, and running again computes the failed ones only."""
 
 
-@flow(name="cell")
+@stage.stage_flow("cell")
 def run_cell(settings: Settings) -> Mapping[str, Scores]:
     """One supervisor teaches one seed; returns the scores before and after."""
     for step in (simulate, assemble, train):
@@ -41,10 +41,9 @@ def run_cell(settings: Settings) -> Mapping[str, Scores]:
     return scores
 
 
-@flow(name="supervise", task_runner=stage.runner())
+@stage.stage_flow("supervise")
 def supervise(settings: Settings, supervisor: ModelSettings) -> Scores:
     """Supervision performance: the supervisor plays the test sessions with the profile before it."""
-    stage.use_environment()
     shown = settings.evaluation.model_copy(update={"context": "profile", "mt_bench": ""})
     settings = settings.model_copy(update={"evaluation": shown})
     tests = measuring.take_tests(settings)
@@ -53,10 +52,9 @@ def supervise(settings: Settings, supervisor: ModelSettings) -> Scores:
     return measuring.contestants(settings, measured)[0].scores
 
 
-@flow(name="matrix")
+@stage.stage_flow("matrix")
 def matrix(settings: Settings) -> stage.StageResult:
     """Cross-supervision (paper section 6): supervisors times seeds, with supervision performance and the scatter plots."""
-    stage.use_environment()
     started, calls = time.monotonic(), resources.model_calls()
     for cell in supervision_matrix.cells(settings).values():
         resources.identify(cell.generation)  # a model that is not there is told before anything is paid

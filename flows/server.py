@@ -6,6 +6,7 @@ command that started it. Import nothing of Prefect before `prefect_server` has s
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -39,10 +40,15 @@ def prefect_server(data_root: Path, *, port: int | None = None) -> Iterator[str]
         port: For a server of our own; None takes a free one.
 
     Raises:
-        InvalidInput: The server did not come up; the message holds the end of its log.
+        InvalidInput: The configured server does not answer, or our own did not come up; the message holds the end of its log.
     """
     configured = os.environ.get("PREFECT_API_URL")
     if configured:
+        if not _answers(configured):
+            raise InvalidInput(
+                f"no Prefect server answers at {configured!r} (PREFECT_API_URL). Start it, correct the address, or unset "
+                f"the variable: a command then starts a server of its own."
+            )
         yield configured
         return
     home = (data_root / "prefect").absolute()
@@ -78,6 +84,10 @@ def _start(home: Path, port: int) -> tuple[subprocess.Popen[bytes], str]:
         raise InvalidInput(f"cannot write {str(home)!r}: {error.strerror}. Choose another --data-root.") from error
     address = f"http://127.0.0.1:{port}/api"
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    if (
+        setpriv := shutil.which("setpriv")
+    ) is not None:  # util-linux; the kernel then ends the server with us, even after kill -9
+        command = [setpriv, "--pdeathsig", "TERM", *command]
     environment = {**os.environ, "PREFECT_UI_API_URL": address}
     with log:
         process = subprocess.Popen(
@@ -112,9 +122,9 @@ def _stop(process: subprocess.Popen[bytes], home: Path) -> None:
 
 def _answers(address: str) -> bool:
     try:
-        with urllib.request.urlopen(f"{address}/health", timeout=2) as response:
+        with urllib.request.urlopen(f"{address}/health", timeout=10) as response:
             return bool(response.status == 200)
-    except OSError:
+    except (OSError, ValueError):
         return False
 
 

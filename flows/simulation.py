@@ -3,8 +3,6 @@
 import time
 from pathlib import Path
 
-from prefect import flow
-
 from ditto_core.recipe import digest
 from ditto_core.records import Place
 from ditto_core.settings import Settings
@@ -13,10 +11,9 @@ from flows import stage
 from tasks import handover, recipes, resources, simulation
 
 
-@flow(name="simulate", task_runner=stage.runner())
+@stage.stage_flow("simulate")
 def simulate(settings: Settings) -> stage.StageResult:
     """Let the seed LLM write questions for every pair of roles and answer them in the role's voice."""
-    stage.use_environment()
     started, calls, tokens = time.monotonic(), resources.model_calls(), resources.new_tokens()
     recipe = recipes.simulation_recipe(settings)
     store = ShardStore(Path(settings.data_root))

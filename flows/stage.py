@@ -1,21 +1,26 @@
 """What all stage flows share: how shards are run side by side, and what a stage reports."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from prefect import Task, get_run_logger
+from prefect import Flow, Task, flow, get_run_logger
 from prefect.futures import PrefectFuture
+from prefect.runtime import flow_run
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from ditto_core.errors import DittoError
 from ditto_core.ledger import Ledger
 from ditto_core.settings import Settings
 from ditto_core.shards import ShardKey, ShardRef, ShardStore
-from tasks import policies, resources
+from tasks import leases, policies, resources
 from tasks.handover import Shards
 from tasks.reporting import describe, ledger_artifact, span
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 SHARDS_AT_ONCE = 8
 """Shards in work at once in one process: enough to keep an engine's batch full across shard edges."""
@@ -57,6 +62,37 @@ class StageResult:
 def use_environment() -> None:
     """Hand the environment's secrets to this process's engines; flows start in processes of the UI's runner too."""
     resources.use(api_key=os.environ.get("DITTO_API_KEY", ""))
+
+
+def stage_flow(name: str) -> Callable[[Callable[Concatenate[Settings, P], R]], Flow[Concatenate[Settings, P], R]]:
+    """Make a flow of a function whose first parameter is `settings`.
+
+    It gets the environment's secrets, and holds a lease while it runs: by that the janitor tells a dead run from a slow one.
+    """
+
+    def decorate(function: Callable[Concatenate[Settings, P], R]) -> Flow[Concatenate[Settings, P], R]:
+        @wraps(function)
+        def living(settings: Settings, *arguments: P.args, **named: P.kwargs) -> R:
+            use_environment()
+            with leases.hold(leases.runs_folder(settings) / str(flow_run.id)) as lease:
+                try:
+                    return function(settings, *arguments, **named)
+                finally:
+                    lease.path.unlink(missing_ok=True)
+
+        return flow(name=name, task_runner=runner())(living)
+
+    return decorate
+
+
+def part(stage: Flow[P, R], settings: Settings) -> Flow[P, R]:
+    """A stage as part of a longer flow: named after itself, its result kept, so that a retry does not run it again."""
+    return stage.with_options(
+        flow_run_name=stage.name,
+        persist_result=True,
+        result_serializer="json",
+        result_storage=policies.results_folder(settings),
+    )
 
 
 def runner() -> TaskRunner[Any]:

@@ -6,7 +6,6 @@ from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean
 
-from prefect import flow
 from prefect.artifacts import create_image_artifact, create_markdown_artifact
 
 from ditto_core.ledger import Ledger
@@ -19,7 +18,7 @@ _BLOCKS = "▁▂▃▄▅▆▇█"
 _COLUMNS = 60
 
 
-@flow(name="train")
+@stage.stage_flow("train")
 def train(settings: Settings) -> stage.StageResult:
     """Fine-tune the seed LLM with the profiles taken away."""
     started = time.monotonic()

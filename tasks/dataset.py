@@ -18,7 +18,7 @@ from ditto_core.ledger import Ledger
 from ditto_core.records import Dialogue, Example, Message, Turn
 from ditto_core.settings import Settings
 from ditto_core.shards import ShardKey, ShardRef, ShardStore
-from tasks import policies, reporting, resources, toxicity
+from tasks import policies, resources, toxicity
 
 _DIALOGUES_AT_ONCE = 50
 """Whose turns are judged together."""
@@ -27,14 +27,11 @@ Verdicts = dict[Turn, bool | None]
 """Whether a turn's answer refuses; None if the judge could not be read."""
 
 
-@task(name="examples", cache_policy=policies.VerifiedShard(), persist_result=True, result_serializer="json")
+@policies.shard_task(name="examples")
 def assemble_examples(key: ShardKey, settings: Settings, language: str, dialogues: ShardRef, pairs: ShardRef) -> ShardRef:
     """Turn the sessions of one shard into rows of the dataset."""
-    store = ShardStore(Path(settings.data_root))
-    with store.exclusive(key):
-        done = store.find(key)
-        if done is not None:
-            return done
+
+    def compute(store: ShardStore) -> tuple[Iterable[Example], Ledger]:
         get_run_logger().info("%s: %d sessions", key.name, dialogues.rows)
         spoken, ledger = languages.load(language), Ledger()
         rings = Rings(store.read_table(pairs, ["role", "label", "kind"]))
@@ -46,9 +43,9 @@ def assemble_examples(key: ShardKey, settings: Settings, language: str, dialogue
             rows = _judged(rows, spoken, settings, verdicts)
         if settings.dataset.toxicity:
             checks = replace(checks, toxicity=toxicity.load(settings.dataset.toxicity))
-        ref = store.write(key, Example, examples.assemble(rows, rings, spoken, settings.dataset, checks, ledger), ledger)
-        reporting.log_losses(key.name, ledger, store.losses(ref))
-        return ref
+        return examples.assemble(rows, rings, spoken, settings.dataset, checks, ledger), ledger
+
+    return policies.compute_once(key, settings, Example, compute)
 
 
 @task(name="publish", cache_policy=NO_CACHE)

@@ -1,6 +1,6 @@
 """Tasks of the evaluation stage: test sessions, predictions and judgements shard by shard."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -50,16 +50,13 @@ def read_tests(settings: Settings) -> tuple[Mapping[str, Sequence[ShardRef]], Le
     return found, lines
 
 
-@task(name="predict", cache_policy=policies.VerifiedShard(), persist_result=True, result_serializer="json")
+@policies.shard_task(name="predict")
 def predict_sessions(
     key: ShardKey, settings: Settings, language: str, model: ModelSettings, examples: ShardRef, profiles: Sequence[ShardRef]
 ) -> ShardRef:
     """Let one model play the test sessions of one shard; profiles are shown only where the settings say so."""
-    store = ShardStore(Path(settings.data_root))
-    with store.exclusive(key):
-        done = store.find(key)
-        if done is not None:
-            return done
+
+    def compute(store: ShardStore) -> tuple[Iterable[Prediction], Ledger]:
         tests = [example for example in store.read(examples, Example) if example.split == "test"]
         get_run_logger().info("%s: %d test sessions for %s", key.name, len(tests), model.generation.model)
         generator = resources.generator(settings, model.generation)
@@ -72,11 +69,12 @@ def predict_sessions(
         predictions, ledger = sessions.predict(
             tests, generator, settings.evaluation, model.name, opening, system_role=model.system_role
         )
-        reporting.log_ledger(key.name, ledger)
-        return store.write(key, Prediction, predictions, ledger)
+        return predictions, ledger
+
+    return policies.compute_once(key, settings, Prediction, compute)
 
 
-@task(name="judge", cache_policy=policies.VerifiedShard(), persist_result=True, result_serializer="json")
+@policies.shard_task(name="judge")
 def judge_sessions(
     key: ShardKey,
     settings: Settings,
@@ -86,31 +84,27 @@ def judge_sessions(
     tests: Sequence[ShardRef],
 ) -> ShardRef:
     """Judge the predictions of one shard; profiles, or else the test sessions, tell the lexical judge of the candidates."""
-    store = ShardStore(Path(settings.data_root))
-    with store.exclusive(key):
-        done = store.find(key)
-        if done is not None:
-            return done
+
+    def compute(store: ShardStore) -> tuple[Iterable[Judgement], Ledger]:
         get_run_logger().info("%s: %d answers for the %s judge", key.name, predictions.rows, settings.evaluation.judge)
         chosen = _judge(settings, language, store, profiles, tests)
         judgements, ledger = judge.judge_all(list(store.read(predictions, Prediction)), chosen)
-        reporting.log_ledger(key.name, ledger)
-        return store.write(key, Judgement, judgements, ledger)
+        return judgements, ledger
+
+    return policies.compute_once(key, settings, Judgement, compute)
 
 
-@task(name="mt-bench", cache_policy=policies.VerifiedShard(), persist_result=True, result_serializer="json")
+@policies.shard_task(name="mt-bench")
 def play_mt_bench(key: ShardKey, settings: Settings, model: ModelSettings, questions: Sequence[mt_bench.Question]) -> ShardRef:
     """Let one model answer the role-play questions, and have the judge grade both turns."""
-    store = ShardStore(Path(settings.data_root))
-    with store.exclusive(key):
-        done = store.find(key)
-        if done is not None:
-            return done
+
+    def compute(store: ShardStore) -> tuple[Iterable[mt_bench.Graded], Ledger]:
         answers = mt_bench.play(questions, resources.generator(settings, model.generation), settings.evaluation, model.name)
         grader = resources.generator(settings, settings.evaluation.judge_generation)
         graded, ledger = mt_bench.grade(answers, grader, settings.evaluation)
-        reporting.log_ledger(key.name, ledger)
-        return store.write(key, mt_bench.Graded, graded, ledger)
+        return graded, ledger
+
+    return policies.compute_once(key, settings, mt_bench.Graded, compute)
 
 
 def _judge(

@@ -62,5 +62,15 @@ def take_dataset(settings: Settings, recipe: str) -> DatasetRef:
     return dataset
 
 
+def in_use(settings: Settings) -> frozenset[str]:
+    """Shards and folders below the data root that some stage's latest run left, for any settings."""
+    found: set[str] = set()
+    for path in (Path(settings.data_root) / "handover").glob("*.json"):
+        value = json.loads(path.read_text("utf-8"))
+        for part in value.values():
+            found.update([ref["uri"] for ref in part if isinstance(ref, dict)] if isinstance(part, list) else [str(part)])
+    return frozenset(found)
+
+
 def _path(settings: Settings, stage: str, recipe: str) -> Path:
     return Path(settings.data_root) / "handover" / f"{stage}-{recipe[:12]}.json"

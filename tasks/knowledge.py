@@ -3,12 +3,11 @@
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
-from prefect import get_run_logger, task
-from prefect.cache_policies import NO_CACHE
+from prefect import get_run_logger
 
 from ditto_core import languages
 from ditto_core.embedded import world_export, world_rdf
@@ -25,13 +24,7 @@ from ditto_core.shards import ShardKey, ShardRef, ShardStore, shard_of
 from tasks import policies, reporting
 
 
-@task(
-    name="characters",
-    cache_policy=NO_CACHE,  # the source is asked every time; what it answers is addressed by content
-    retries=policies.RETRIES,
-    retry_delay_seconds=policies.RETRY_DELAYS,
-    retry_condition_fn=policies.is_transient,
-)
+@policies.source_task(name="characters")
 def collect_characters(settings: Settings, language: str, recipe: str) -> ShardRef:
     """Rank and describe the characters of one language: one file for all shards.
 
@@ -89,13 +82,7 @@ def _notes(source: Source | None) -> Counter[str]:
     return Counter({"requests": source.asked, **faults} if source.snapshot else faults)
 
 
-@task(
-    name="pages",
-    cache_policy=NO_CACHE,
-    retries=policies.RETRIES,
-    retry_delay_seconds=policies.RETRY_DELAYS,
-    retry_condition_fn=policies.is_transient,
-)
+@policies.source_task(name="pages")
 def read_pages(settings: Settings, language: str, recipe: str, characters: ShardRef) -> list[ShardRef]:
     """Read the articles of all characters in one pass over the dump or the API: one file a shard."""
     store = ShardStore(Path(settings.data_root))
@@ -155,17 +142,15 @@ def _write_pages(store: ShardStore, recipe: str, name: str, rows: list[Page], no
     return store.write(key, Page, rows, Ledger(inputs=len(rows), ok=len(rows), notes=notes))
 
 
-@task(name="profiles", cache_policy=policies.VerifiedShard(), persist_result=True, result_serializer="json")
+@policies.shard_task(name="profiles")
 def build_profiles(key: ShardKey, settings: Settings, number: int, characters: ShardRef, pages: ShardRef) -> ShardRef:
     """Join characters and pages of one shard into profiles."""
-    store = ShardStore(Path(settings.data_root))
-    with store.exclusive(key):
-        done = store.find(key)
-        if done is not None:
-            return done
+
+    def compute(store: ShardStore) -> tuple[Iterable[Profile], Ledger]:
         mine = [c for c in store.read(characters, Character) if shard_of(c.qid, settings.shards) == number]
         get_run_logger().info("%s: %d characters, %s", key.name, len(mine), reporting.span([c.label for c in mine]))
         found = {page.wanted: page.article or page.reason for page in store.read(pages, Page)}
         profiles, ledger = collection.build_profiles(mine, found)
-        reporting.log_ledger(key.name, ledger)
-        return store.write(key, Profile, profiles, ledger)
+        return profiles, ledger
+
+    return policies.compute_once(key, settings, Profile, compute)

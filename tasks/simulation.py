@@ -1,7 +1,7 @@
 """Tasks of the simulation stage: whom each role is paired with, then dialogues shard by shard."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from prefect import get_run_logger, task
@@ -57,16 +57,13 @@ def shard_inputs(places: Sequence[Place], number: int) -> str:
     return inputs_digest(shown)
 
 
-@task(name="dialogues", cache_policy=policies.VerifiedShard(), persist_result=True, result_serializer="json")
+@policies.shard_task(name="dialogues")
 def simulate_dialogues(
     key: ShardKey, settings: Settings, language: str, number: int, pairs: ShardRef, profiles: Sequence[ShardRef]
 ) -> ShardRef:
     """Simulate the sessions of one shard: questions, then answers, through the memo."""
-    store = ShardStore(Path(settings.data_root))
-    with store.exclusive(key):
-        done = store.find(key)
-        if done is not None:
-            return done
+
+    def compute(store: ShardStore) -> tuple[Iterable[Dialogue], Ledger]:
         places = [place for place in store.read(pairs, Place) if place.shard == number]
         wanted = {other for place in places for other in (place.role, *place.partners, *place.askers)}
         shown = {p.character.qid: p for p in _read(store, profiles) if p.character.qid in wanted}
@@ -88,8 +85,9 @@ def simulate_dialogues(
             places, shown, generator, languages.load(language), settings.simulation, lambda done, _: meter.step(done, traffic())
         )
         get_run_logger().info("%s: %s", key.name, traffic())
-        reporting.log_ledger(key.name, result.ledger)
-        return store.write(key, Dialogue, result.dialogues, result.ledger)
+        return result.dialogues, result.ledger
+
+    return policies.compute_once(key, settings, Dialogue, compute)
 
 
 def _read(store: ShardStore, shards: Sequence[ShardRef]) -> Iterator[Profile]:

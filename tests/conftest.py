@@ -5,19 +5,9 @@ from collections.abc import Iterator
 import pytest
 from fixtures.served import Served, serve
 
-FLOWS = frozenset(
-    {"collect", "simulate", "assemble", "train", "evaluate", "pipeline", "nightly", "leaderboard", "matrix", "ablate"}
-)
-
-
-@pytest.fixture(scope="session")
-def flows() -> frozenset[str]:
-    """Names of all deployments."""
-    return FLOWS
-
 
 @pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """The embedded world, twelve characters of it."""
-    with serve(tmp_path_factory.mktemp("served"), len(FLOWS), "--set", "knowledge.max_characters=4") as running:
+    with serve(tmp_path_factory.mktemp("served"), "--set", "knowledge.max_characters=4") as running:
         yield running

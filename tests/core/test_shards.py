@@ -1,8 +1,5 @@
 """Shards: the same bytes for the same rows, and nothing that looks whole but isn't."""
 
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +9,7 @@ import pytest
 from ditto_core.errors import BrokenPromise, InvalidInput
 from ditto_core.ledger import Ledger, Loss
 from ditto_core.records import Section
-from ditto_core.shards import ShardKey, ShardStore, lost_path, manifest_path, shard_of, write_atomically
+from ditto_core.shards import ShardKey, ShardStore, locked, lost_path, manifest_path, shard_of, write_atomically
 
 KEY = ShardKey("stage", "recipe" * 8, "en-0003", "inputs" * 8)
 ROWS = [Section("a", "one"), Section("b", "two")]
@@ -104,26 +101,6 @@ def test_an_added_session_changes_no_other_shard() -> None:
     assert len(set(before.values())) == 8
 
 
-def test_the_lock_of_a_killed_process_is_free(store: ShardStore) -> None:
-    script = (
-        "import sys, time; from pathlib import Path; sys.path.insert(0, sys.argv[1])\n"
-        "from ditto_core.shards import ShardKey, ShardStore\n"
-        "with ShardStore(Path(sys.argv[2])).exclusive(ShardKey(*sys.argv[3:])):\n"
-        "    print('held', flush=True); time.sleep(60)\n"
-    )
-    root = str(Path(__file__).parents[2])
-    arguments = [root, str(store.data_root), KEY.stage, KEY.recipe, KEY.name, KEY.inputs]
-    holder = subprocess.Popen([sys.executable, "-c", script, *arguments], stdout=subprocess.PIPE)
-    assert holder.stdout is not None
-    holder.stdout.readline()
-    holder.kill()
-    holder.wait()
-    holder.stdout.close()
-    started = time.monotonic()
-    with store.exclusive(KEY):
-        assert time.monotonic() - started < 5
-
-
 def test_losses_are_kept_beside_the_shard_and_the_ledger_keeps_their_number(store: ShardStore) -> None:
     def rows(account: Ledger) -> Iterator[Section]:
         for number in range(2000):
@@ -142,3 +119,8 @@ def test_losses_are_kept_beside_the_shard_and_the_ledger_keeps_their_number(stor
     assert [int(section.text) for section in store.read(ref, Section)] == list(range(0, 2000, 2))
     lost_path(store.path(ref.uri)).unlink()
     assert store.find(KEY) is None
+
+
+def test_a_held_lock_file_is_refused_in_the_callers_words(tmp_path: Path) -> None:
+    with locked(tmp_path / "night", "busy"), pytest.raises(InvalidInput, match="busy"), locked(tmp_path / "night", "busy"):
+        pass

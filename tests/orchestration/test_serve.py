@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from fixtures.served import Served, wait_for
+from fixtures.served import FLOWS, Served, wait_for
 
 from ditto_core import settings
 
 
-def test_every_flow_has_a_deployment_whose_form_is_the_settings(served: Served, flows: frozenset[str]) -> None:
+def test_every_flow_has_a_deployment_whose_form_is_the_settings(served: Served) -> None:
     found = {item["name"]: item for item in served.api("/deployments/filter", {})}
-    assert set(found) == flows
+    assert set(found) == FLOWS
     schema = found["pipeline"]["parameter_openapi_schema"]
     sections = set(schema["definitions"]["Settings"]["properties"])
     assert set(settings.Settings.model_fields) == sections

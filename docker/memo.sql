@@ -1,0 +1,2 @@
+-- Prefect has a database of its own; completions live beside it.
+CREATE DATABASE memo;

@@ -1,0 +1,63 @@
+"""Runs of killed processes: one command marks them, the next run of the same command ends as if nothing had happened."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from fixtures.served import Api, serve, wait_for
+from fixtures.stub_openai import StubServer
+
+Ditto = Callable[..., dict[str, Any]]
+
+
+def test_a_killed_run_is_marked_crashed_by_doctor_and_finished_by_the_next(
+    ditto: Ditto, start: Callable[..., Any], model_server: StubServer, prefect_api: str, tmp_path: Path
+) -> None:
+    api = Api(prefect_api)
+    ditto("collect", tmp_path)
+    model_server.latency = 0.2
+    killed = start("simulate", tmp_path)
+    wait_for("the first requests", lambda: model_server.total() > 8)
+    lease = next((tmp_path / "prefect" / "runs").iterdir())
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    model_server.latency = 0.0
+    assert api.flow_run(lease.name)["state"]["type"] == "RUNNING", "the server does not notice by itself"
+
+    runs = {finding["what"]: finding for finding in ditto("doctor", tmp_path, "--fix")["findings"]}["runs"]
+    assert runs["ok"], runs
+    assert api.flow_run(lease.name)["state"]["type"] == "CRASHED"
+    states = {task["state"]["type"] for task in api.tasks(lease.name).values()}
+    assert states <= {"COMPLETED", "CRASHED"}, states
+    assert not lease.exists()
+    ledger = ditto("simulate", tmp_path)["ledger"]
+    assert ledger["inputs"] == ledger["ok"] + sum(ledger["failed"].values())
+
+
+def test_a_run_at_work_is_left_alone(
+    ditto: Ditto, start: Callable[..., Any], model_server: StubServer, prefect_api: str, tmp_path: Path
+) -> None:
+    ditto("collect", tmp_path)
+    model_server.latency = 0.2
+    working = start("simulate", tmp_path)
+    wait_for("the first requests", lambda: model_server.total() > 8)
+    lease = next((tmp_path / "prefect" / "runs").iterdir())
+    ditto("doctor", tmp_path, "--fix")
+    assert Api(prefect_api).flow_run(lease.name)["state"]["type"] == "RUNNING"
+    model_server.latency = 0.0
+    assert working.wait(300) == 0, working.communicate()
+
+
+def test_a_server_of_our_own_ends_with_a_killed_command(tmp_path: Path) -> None:
+    with serve(tmp_path) as served:
+        recorded = (tmp_path / "prefect" / "server.json").read_text()
+        server = int(recorded.rsplit(":", 1)[1].strip(" }"))
+        os.kill(served.process.pid, signal.SIGKILL)
+        served.process.wait()
+        deadline = time.monotonic() + 30
+        while Path(f"/proc/{server}").exists() and time.monotonic() < deadline:
+            time.sleep(0.2)
+        assert not Path(f"/proc/{server}").exists()
