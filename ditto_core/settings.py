@@ -28,7 +28,7 @@ def _say_bounds(schema: dict[str, Any]) -> None:
     for field in schema["properties"].values():
         bounds = ", ".join(f"{word} {field[name]:g}" for name, word in _BOUNDS.items() if name in field)
         if bounds:
-            field["description"] = f"{field['description']} [{bounds}]"
+            field["description"] = f"{field.get('description', '')} [{bounds}]".strip()
 
 
 class _Section(BaseModel):

@@ -25,7 +25,7 @@ RUN if [ -n "${COMPILER}" ]; then \
  && useradd --create-home --uid 10001 ditto && mkdir /data && chown ditto /data
 COPY --from=build /opt/ditto /opt/ditto
 COPY deployments/prefect.yaml /opt/ditto/prefect.yaml
-USER ditto
+USER 10001
 WORKDIR /data
 VOLUME /data
 ENV PATH=/opt/ditto/bin:$PATH \

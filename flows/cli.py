@@ -196,6 +196,15 @@ def demo(settings: Settings, as_json: Json = False) -> None:
         typer.echo(_json_line(results))
 
 
+@app.command(name="settings")
+@takes_settings
+def show_settings(settings: Settings) -> None:
+    """Print all settings of a run as a table."""
+    from ditto_core.settings_table import render
+
+    typer.echo(render(settings), nl=False)
+
+
 @app.command()
 @takes_settings
 def plan(

@@ -4,6 +4,7 @@ A server of our own keeps its history below the data root, listens on loopback o
 command that started it. Import nothing of Prefect before `prefect_server` has set the environment.
 """
 
+import base64
 import json
 import os
 import shutil
@@ -12,6 +13,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -44,15 +46,13 @@ def prefect_server(data_root: Path, *, port: int | None = None) -> Iterator[str]
     """
     configured = os.environ.get("PREFECT_API_URL")
     if configured:
-        if not _answers(configured):
-            raise InvalidInput(
-                f"no Prefect server answers at {configured!r} (PREFECT_API_URL). Start it, correct the address, or unset "
-                f"the variable: a command then starts a server of its own."
-            )
+        _require(configured)
         yield configured
         return
     home = (data_root / "prefect").absolute()
     os.environ.update({"PREFECT_HOME": str(home), **_QUIET})
+    if password := os.environ.get("PREFECT_SERVER_API_AUTH_STRING"):  # what our server asks for, we have
+        os.environ.setdefault("PREFECT_API_AUTH_STRING", password)
     address = running_server(data_root)
     if address is not None:
         os.environ["PREFECT_API_URL"] = address
@@ -118,6 +118,27 @@ def _stop(process: subprocess.Popen[bytes], home: Path) -> None:
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+
+
+def _require(address: str) -> None:
+    """Find out that a configured server is not there, or lets us not in, before Prefect says so with a traceback."""
+    request = urllib.request.Request(f"{address}/admin/version")
+    if password := os.environ.get("PREFECT_API_AUTH_STRING"):
+        request.add_header("Authorization", "Basic " + base64.b64encode(password.encode()).decode())
+    try:
+        with urllib.request.urlopen(request, timeout=10):
+            pass
+    except urllib.error.HTTPError as error:
+        error.close()
+        if error.code == 401:
+            raise InvalidInput(
+                f"the Prefect server at {address!r} wants other credentials: set PREFECT_API_AUTH_STRING to its user:password."
+            ) from error
+    except (OSError, ValueError) as error:
+        raise InvalidInput(
+            f"no Prefect server answers at {address!r} (PREFECT_API_URL). Start it, correct the address, or unset the "
+            f"variable: a command then starts a server of its own."
+        ) from error
 
 
 def _answers(address: str) -> bool:

@@ -41,14 +41,14 @@ Command = Callable[..., "subprocess.Popen[str]"]
 
 @pytest.fixture
 def start(prefect_api: str, model_server: StubServer) -> Command:
-    """Start a command on twelve characters of each class of the embedded world, with the stub as its model."""
+    """Start a command against the server that the environment names, on a few characters with the stub as model."""
 
     def start(name: str, data_root: Path, *options: str) -> "subprocess.Popen[str]":
         settings = ["generation.engine=chat-api", "generation.model=stub", f"generation.base_url={model_server.base_url}"]
         settings += ["knowledge.max_characters=6", "generation.concurrency=4"]
         command = [str(DITTO), name, "--preset", "demo", "--data-root", str(data_root), "--json"]
         command += [word for setting in settings for word in ("--set", setting)]
-        environment = {**os.environ, "PREFECT_API_URL": prefect_api, "PREFECT_HOME": str(data_root / "home")}
+        environment = {**os.environ, "PREFECT_HOME": str(data_root / "home")}
         return subprocess.Popen(
             [*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, cwd=ROOT
         )
