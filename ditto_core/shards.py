@@ -176,6 +176,10 @@ class ShardStore:
             raise BrokenPromise(f"shard {ref.uri} has no manifest")
         return Ledger.from_dict(manifest["ledger"])
 
+    def discard(self, key: ShardKey) -> None:
+        """Forget a shard: without a manifest it is missing, and is made again."""
+        manifest_path(self.path(key.uri)).unlink(missing_ok=True)
+
     def lock_path(self, key: ShardKey) -> Path:
         """The file that whoever computes the shard holds meanwhile."""
         return self.path(key.uri).with_suffix(".lock")

@@ -19,7 +19,7 @@ import typer
 
 from ditto_core.errors import DittoError, InvalidInput
 from ditto_core.settings import Settings
-from flows.options import Json, Offline, takes_settings
+from flows.options import Json, Offline, Refresh, takes_settings
 
 app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False, help="Role-play models by self-alignment, from facts to a judged model."
@@ -120,19 +120,28 @@ def _stage(name: str, flow: str, text: str) -> None:
     app.command(name, help=text)(takes_settings(command))
 
 
-def _asking(name: str, flow: str, text: str) -> None:
-    """A stage that asks others' servers, unless it is told not to."""
+def _sharded(name: str, flow: str, text: str) -> None:
+    """A stage of which single shards can be made again."""
 
-    def command(settings: Settings, offline: Offline = False, as_json: Json = False) -> None:
+    def command(settings: Settings, refresh: Refresh = None, as_json: Json = False) -> None:
+        _run(settings, flow, as_json, refresh or ())
+
+    app.command(name, help=text)(takes_settings(command))
+
+
+def _asking(name: str, flow: str, text: str) -> None:
+    """The same for one that asks others' servers, unless it is told not to."""
+
+    def command(settings: Settings, offline: Offline = False, refresh: Refresh = None, as_json: Json = False) -> None:
         knowledge = settings.knowledge.model_copy(update={"offline": offline or settings.knowledge.offline})
-        _run(settings.model_copy(update={"knowledge": knowledge}), flow, as_json)
+        _run(settings.model_copy(update={"knowledge": knowledge}), flow, as_json, refresh or ())
 
     app.command(name, help=text)(takes_settings(command))
 
 
 _asking("collect", "knowledge.collect", "Collect character profiles from the knowledge base and the articles.")
-_stage("simulate", "simulation.simulate", "Let the seed LLM write questions and answer them in each role's voice.")
-_stage("assemble", "dataset.assemble", "Turn the simulated sessions into a dataset folder.")
+_sharded("simulate", "simulation.simulate", "Let the seed LLM write questions and answer them in each role's voice.")
+_sharded("assemble", "dataset.assemble", "Turn the simulated sessions into a dataset folder.")
 _stage("train", "training.train", "Fine-tune the seed LLM on the dataset.")
 _stage("evaluate", "evaluation.evaluate", "Score seed and tuned model on roles that were never trained.")
 _asking("run", "pipeline.pipeline", "Run all stages.")

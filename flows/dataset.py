@@ -1,6 +1,7 @@
 """assemble: dialogues become rows, rows become a dataset folder."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow.compute as pc
@@ -13,8 +14,9 @@ from tasks import dataset, handover, recipes
 
 
 @stage.stage_flow("assemble")
-def assemble(settings: Settings) -> stage.StageResult:
+def assemble(settings: Settings, refresh: Sequence[str] = ()) -> stage.StageResult:
     """Split, filter and publish the simulated sessions as a dataset that `datasets` loads."""
+    stage.check_refresh(settings, refresh)
     started = time.monotonic()
     if settings.dataset.imported:
         raise InvalidInput(
@@ -33,7 +35,9 @@ def assemble(settings: Settings) -> stage.StageResult:
             inputs = inputs_digest({"dialogues": ref.sha256, "pairs": places.sha256})
             key = ShardKey("examples", recipe, f"{language}-{number:04d}", inputs)
             labels = known.filter(pc.equal(known["shard"], number))["label"].to_pylist()
-            futures[key.name] = stage.submit(dataset.assemble_examples, key, settings, language, ref, places, roles=labels)
+            futures[key.name] = stage.submit(
+                dataset.assemble_examples, key, settings, language, ref, places, roles=labels, refresh=refresh
+            )
     shards = stage.gather("examples", futures)
     ledger = stage.account("examples", store, shards)
     collected = handover.take(settings, "profiles", recipes.knowledge_recipe(settings), "collect")

@@ -17,8 +17,9 @@ from tasks import handover, knowledge, recipes
 
 
 @stage.stage_flow("collect")
-def collect(settings: Settings) -> stage.StageResult:
+def collect(settings: Settings, refresh: Sequence[str] = ()) -> stage.StageResult:
     """Collect character profiles from the knowledge base and the articles."""
+    stage.check_refresh(settings, refresh)
     started = time.monotonic()
     knowledge.check(settings)
     recipe = recipes.knowledge_recipe(settings)
@@ -35,7 +36,7 @@ def collect(settings: Settings) -> stage.StageResult:
             settings, language, recipe, found[f"characters-{language}"]
         )
         notes += sum((store.ledger(ref).notes for ref in pages), Counter())
-        profiles = _profiles(settings, language, recipe, found[f"characters-{language}"], pages)
+        profiles = _profiles(settings, language, recipe, found[f"characters-{language}"], pages, refresh)
         by_language[language] = list(profiles.values())
         shards |= profiles
     built = stage.account("profiles", store, shards)
@@ -55,7 +56,7 @@ def asked_anew(settings: Settings) -> Settings:
 
 
 def _profiles(
-    settings: Settings, language: str, recipe: str, characters: ShardRef, pages: Sequence[ShardRef]
+    settings: Settings, language: str, recipe: str, characters: ShardRef, pages: Sequence[ShardRef], refresh: Sequence[str]
 ) -> dict[str, ShardRef]:
     store = ShardStore(Path(settings.data_root))
     members: list[list[Character]] = [[] for _ in range(settings.shards)]
@@ -67,7 +68,9 @@ def _profiles(
         inputs = inputs_digest({"characters": digest(rows), "pages": pages[number].sha256})
         key = ShardKey("profiles", recipe, name, inputs)
         labels = [character.label for character in rows]
-        futures[name] = stage.submit(knowledge.build_profiles, key, settings, number, characters, pages[number], roles=labels)
+        futures[name] = stage.submit(
+            knowledge.build_profiles, key, settings, number, characters, pages[number], roles=labels, refresh=refresh
+        )
     return stage.gather("profiles", futures)
 
 

@@ -12,6 +12,8 @@ from ditto_core import settings as configuration
 Json = Annotated[bool, typer.Option("--json", help="Make the last line of stdout one JSON object.")]
 Offline = Annotated[bool, typer.Option("--offline", help="Ask no source: every answer comes from the snapshot.")]
 
+Refresh = Annotated[list[str] | None, typer.Option(help="Make this shard again, such as dialogues-en-0003. May be repeated.")]
+
 _PRESET = Annotated[str, typer.Option(help="demo, tiny, lora or paper.")]
 _OPTIONS: dict[str, Any] = {
     "config": Annotated[Path | None, typer.Option(help="TOML file with settings.")],

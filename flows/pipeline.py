@@ -1,5 +1,7 @@
 """pipeline: all stages, one after the other."""
 
+from collections.abc import Sequence
+
 from ditto_core.settings import Settings
 from flows import stage
 from flows.dataset import assemble
@@ -14,7 +16,8 @@ STAGES = (collect, simulate, assemble, train, evaluate)
 
 
 @stage.stage_flow("pipeline")
-def pipeline(settings: Settings) -> list[stage.StageResult]:
+def pipeline(settings: Settings, refresh: Sequence[str] = ()) -> list[stage.StageResult]:
     """Collect, simulate, assemble, train and evaluate; a stage that is done for these settings answers from its shards."""
     resources.identify(resources.seed_llm(settings))  # what cannot be tuned is found out before anything is paid for
-    return [stage.part(each, settings)(settings) for each in STAGES]
+    made = [stage.part(each, settings)(settings, refresh) for each in (collect, simulate, assemble)]
+    return made + [stage.part(each, settings)(settings) for each in (train, evaluate)]

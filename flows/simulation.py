@@ -1,6 +1,7 @@
 """simulate: pair the roles, then simulate questions and answers shard by shard."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from ditto_core.recipe import digest
@@ -12,8 +13,9 @@ from tasks import handover, recipes, resources, simulation
 
 
 @stage.stage_flow("simulate")
-def simulate(settings: Settings) -> stage.StageResult:
+def simulate(settings: Settings, refresh: Sequence[str] = ()) -> stage.StageResult:
     """Let the seed LLM write questions for every pair of roles and answer them in the role's voice."""
+    stage.check_refresh(settings, refresh)
     started, calls, tokens = time.monotonic(), resources.model_calls(), resources.new_tokens()
     recipe = recipes.simulation_recipe(settings)
     store = ShardStore(Path(settings.data_root))
@@ -29,7 +31,15 @@ def simulate(settings: Settings) -> stage.StageResult:
             key = ShardKey("dialogues", recipe, f"{language}-{number:04d}", simulation.shard_inputs(places, number))
             labels = [place.label for place in places if place.shard == number]
             futures[key.name] = stage.submit(
-                simulation.simulate_dialogues, key, settings, language, number, pairs[language][0], refs, roles=labels
+                simulation.simulate_dialogues,
+                key,
+                settings,
+                language,
+                number,
+                pairs[language][0],
+                refs,
+                roles=labels,
+                refresh=refresh,
             )
     shards = stage.gather("dialogues", futures)
     ledger = stage.account("dialogues", store, shards)

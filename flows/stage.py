@@ -1,9 +1,11 @@
 """What all stage flows share: how shards are run side by side, and what a stage reports."""
 
+import difflib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
+from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from prefect import Flow, Task, flow, get_run_logger
@@ -11,7 +13,7 @@ from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
-from ditto_core.errors import DittoError
+from ditto_core.errors import DittoError, InvalidInput
 from ditto_core.ledger import Ledger
 from ditto_core.settings import Settings
 from ditto_core.shards import ShardKey, ShardRef, ShardStore
@@ -21,6 +23,8 @@ from tasks.reporting import describe, ledger_artifact, span
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+_REFRESHED = ("profiles", "dialogues", "examples")
 
 SHARDS_AT_ONCE = 8
 """Shards in work at once in one process: enough to keep an engine's batch full across shard edges."""
@@ -101,14 +105,41 @@ def runner() -> TaskRunner[Any]:
 
 
 def submit(
-    task: Task[Any, Any], key: ShardKey, settings: Settings, *arguments: Any, roles: Sequence[str] = ()
+    task: Task[Any, Any],
+    key: ShardKey,
+    settings: Settings,
+    *arguments: Any,
+    roles: Sequence[str] = (),
+    refresh: Sequence[str] = (),
 ) -> PrefectFuture[Any]:
-    """Start the task of one shard; its run is named stage-language-shard, with the first and the last of its roles."""
+    """Start the task of one shard; its run is named stage-language-shard, with the first and the last of its roles.
+
+    Args:
+        refresh: Names of shards that are made again though they are there.
+    """
     held = f" ({span(roles)})" if roles else ""
     name = f"{task.name}-{key.name}{held}".replace("{", "{{").replace("}", "}}")  # Prefect fills names in as templates
+    if f"{task.name}-{key.name}" in refresh:
+        ShardStore(Path(settings.data_root)).discard(key)
     return task.with_options(task_run_name=name, result_storage=policies.results_folder(settings)).submit(
         key, settings, *arguments
     )
+
+
+def check_refresh(settings: Settings, refresh: Sequence[str]) -> None:
+    """Refuse names of shards that a run with these settings does not have.
+
+    Raises:
+        InvalidInput: Lists what the names look like.
+    """
+    numbers = range(settings.shards)
+    known = {f"{stage}-{code}-{n:04d}" for stage in _REFRESHED for code in settings.knowledge.languages for n in numbers}
+    for name in refresh:
+        if name not in known:
+            near = ", ".join(difflib.get_close_matches(name, known, 3) or sorted(known)[:3])
+            raise InvalidInput(
+                f"refresh: there is no shard {name!r} in a run with these settings; there are {len(known)}, such as {near}"
+            )
 
 
 def gather(stage: str, futures: Mapping[str, PrefectFuture[Any]]) -> dict[str, Any]:
