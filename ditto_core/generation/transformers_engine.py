@@ -317,7 +317,9 @@ def _seen(prompts: Sequence[Sequence[int]], logits: "torch.Tensor") -> "torch.Te
 def _load(folder: Path, dtype: str) -> Any:
     import torch
     from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()  # of reading the weights; a download from the hub still shows its own
     gpu = has_gpu()
     chosen = ("bfloat16" if gpu else "float32") if dtype == "auto" else dtype
     try:

@@ -1,6 +1,8 @@
 """The served flows, through the same API that the Prefect UI calls: form, schedule, run, a shard's log."""
 
+from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from fixtures.served import FLOWS, Served, wait_for
 
@@ -23,6 +25,19 @@ def test_the_nightly_schedule_is_there_and_off(served: Served) -> None:
     assert [(s["schedule"]["cron"], s["schedule"]["timezone"], s["active"]) for s in nightly["schedules"]] == [
         ("30 2 * * *", "UTC", False)
     ]
+
+
+def test_a_schedule_yields_runs_in_its_own_time_zone(served: Served) -> None:
+    api, nightly = served.api, served.api.deployment("nightly")
+    schedule = {"schedule": {"cron": "30 2 * * *", "timezone": "America/New_York"}, "active": True}
+    made = api(f"/deployments/{nightly['id']}/schedules", [schedule])
+    own = {"deployments": {"id": {"any_": [nightly["id"]]}}, "flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}}
+    try:
+        runs = wait_for("the scheduled runs", lambda: api("/flow_runs/filter", own))
+    finally:
+        api(f"/deployments/{nightly['id']}/schedules/{made[0]['id']}", method="DELETE")
+    times = [datetime.fromisoformat(run["expected_start_time"]).astimezone(ZoneInfo("America/New_York")) for run in runs]
+    assert {(time.hour, time.minute) for time in times} == {(2, 30)}
 
 
 def test_a_run_from_the_form_completes_and_its_shards_log_what_they_did(served: Served) -> None:
