@@ -12,7 +12,7 @@ import mwparserfromhell
 from ditto_core import languages
 from ditto_core.embedded import world
 from ditto_core.knowledge import wikitext
-from tests.benchmarks import generation, knowledge
+from tests.benchmarks import generation, knowledge, orchestration
 
 _ROUNDS = 3
 
@@ -41,6 +41,7 @@ def main() -> None:
         *generation.rows(best),
         ("wikitext to clean prose, pages/s over parse + strip_code", wikitext_ratio(), "at least 0.7"),
         *knowledge.rows(best),
+        *orchestration.rows(),
     ]
     table = "| what | measured | to hold |\n|---|---|---|\n"
     table += "".join(f"| {what} | {ratio:.2f} | {bound} |\n" for what, ratio, bound in rows)

@@ -48,7 +48,8 @@ def test_a_run_at_work_is_left_alone(
     ditto("doctor", tmp_path, "--fix")
     assert Api(prefect_api).flow_run(lease.name)["state"]["type"] == "RUNNING"
     model_server.latency = 0.0
-    assert working.wait(300) == 0, working.communicate()
+    _, errors = working.communicate(timeout=300)
+    assert working.returncode == 0, errors
 
 
 def test_a_server_of_our_own_ends_with_a_killed_command(tmp_path: Path) -> None:

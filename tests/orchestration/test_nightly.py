@@ -31,7 +31,7 @@ def test_a_night_makes_again_what_changed_and_keeps_the_last_good_version(
     assert first["model_calls"] == model_server.total() > 0
 
     revised = re.sub(r"<id>(\d+)</id>\n      <timestamp>", r"<id>9\1</id>\n      <timestamp>", einstein)
-    dump.write_text(whole.replace(einstein, revised.replace("Einstein", "Einstein the Elder", 1)))
+    dump.write_text(whole.replace(einstein, revised.replace("</text>", "He is remembered.</text>")))
     second = ditto("nightly", tmp_path / "data", *nightly)
     assert second["changes"] == "1 roles added, 1 changed, 0 dropped"
     assert 0 < second["model_calls"] < first["model_calls"]
