@@ -319,7 +319,7 @@ def _load(folder: Path, dtype: str) -> Any:
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
-    logging.disable_progress_bar()  # of reading the weights; a download from the hub still shows its own
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # of reading the weights; a download from the hub still shows its own
     gpu = has_gpu()
     chosen = ("bfloat16" if gpu else "float32") if dtype == "auto" else dtype
     try:

@@ -52,7 +52,7 @@ def test_a_run_is_started_from_the_form_watched_and_looked_into(served: Served, 
     assert run["parameters"]["settings"]["training"]["max_steps"] == 2
 
     page.goto(f"{served.ui}/runs/flow-run/{run['id']}")
-    expect(page.get_by_text("Completed").first).to_be_visible(timeout=240_000)
+    expect(page.get_by_text("Completed").first).to_be_visible(timeout=400_000)
     page.get_by_text("Subflow Runs", exact=True).click()
     page.get_by_text("simulate", exact=True).first.click()
     page.wait_for_url(lambda address: run["id"] not in address)

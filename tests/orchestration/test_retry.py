@@ -25,6 +25,8 @@ def test_retry_makes_the_failed_shard_only_and_no_finished_stage(served: Served)
     assert "1 of 3 shards of dialogues failed, the others are kept:\n  en-0001: cannot write" in state["message"]
     assert "is still the latest version. Retry this run in the UI" in state["message"]
 
+    # Until the process of the failed run has ended, Prefect's runner marks a retry of it Crashed.
+    wait_for("the end of the process", lambda: "Process exited with status code: 1" in (served.root / "serve.log").read_text())
     bad.rmdir()
     retry = {"state": {"type": "SCHEDULED", "name": "AwaitingRetry", "message": "Retry from the UI"}}
     api(f"/flow_runs/{run}/set_state", retry)
