@@ -30,6 +30,7 @@ WORKDIR /data
 VOLUME /data
 ENV PATH=/opt/ditto/bin:$PATH \
     DITTO_DATA_ROOT=/data \
+    PREFECT_RESULTS_LOCAL_STORAGE_PATH=/data/prefect/results \
     DO_NOT_TRACK=1 \
     NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility

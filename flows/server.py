@@ -44,12 +44,13 @@ def prefect_server(data_root: Path, *, port: int | None = None) -> Iterator[str]
     Raises:
         InvalidInput: The configured server does not answer, or our own did not come up; the message holds the end of its log.
     """
+    home = (data_root / "prefect").absolute()
+    os.environ.setdefault("PREFECT_RESULTS_LOCAL_STORAGE_PATH", str(home / "results"))  # stages' results, read by a retry
     configured = os.environ.get("PREFECT_API_URL")
     if configured:
         _require(configured)
         yield configured
         return
-    home = (data_root / "prefect").absolute()
     os.environ.update({"PREFECT_HOME": str(home), **_QUIET})
     if password := os.environ.get("PREFECT_SERVER_API_AUTH_STRING"):  # what our server asks for, we have
         os.environ.setdefault("PREFECT_API_AUTH_STRING", password)

@@ -89,14 +89,12 @@ def stage_flow(name: str) -> Callable[[Callable[Concatenate[Settings, P], R]], F
     return decorate
 
 
-def part(stage: Flow[P, R], settings: Settings) -> Flow[P, R]:
-    """A stage as part of a longer flow: named after itself, its result kept, so that a retry does not run it again."""
-    return stage.with_options(
-        flow_run_name=stage.name,
-        persist_result=True,
-        result_serializer="json",
-        result_storage=policies.results_folder(settings),
-    )
+def part(stage: Flow[P, R]) -> Flow[P, R]:
+    """A stage as part of a longer flow: named after itself, its result kept, so that a retry does not run it again.
+
+    The result lies in Prefect's own storage: from any other folder it would not be read again (3.7).
+    """
+    return stage.with_options(flow_run_name=stage.name, persist_result=True, result_serializer="json")
 
 
 def runner() -> TaskRunner[Any]:
