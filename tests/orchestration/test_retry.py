@@ -31,7 +31,8 @@ def test_retry_makes_the_failed_shard_only_and_no_finished_stage(served: Served)
     retry = {"state": {"type": "SCHEDULED", "name": "AwaitingRetry", "message": "Retry from the UI"}}
     api(f"/flow_runs/{run}/set_state", retry)
     wait_for("the retry", lambda: api.flow_run(run)["run_count"] == 2)
-    assert api.end_of(run)["type"] == "COMPLETED"
+    state = api.end_of(run)
+    assert state["type"] == "COMPLETED", state
     assert len(stages(served, run, "collect")) == 1, "a finished stage does not run again"
     retried = max(stages(served, run, "simulate"), key=lambda each: each["start_time"])
     names = {name.split(" ")[0]: task["state"]["name"] for name, task in api.tasks(retried["id"]).items()}
