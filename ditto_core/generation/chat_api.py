@@ -176,8 +176,9 @@ class ChatApiGenerator:
         body = payload(job.request, self._settings.model, server.lacks)
         try:
             reply = await self._post(server, json.dumps(body, ensure_ascii=False).encode(), seconds)
-        except SourceUnavailable:
-            server.shrink(loop.time(), sent)
+        except SourceUnavailable as error:
+            if isinstance(error.__cause__, TimeoutError):
+                server.shrink(loop.time(), sent)
             raise
         if reply.status in _CROWDED:
             server.shrink(loop.time(), sent)

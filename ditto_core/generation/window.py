@@ -19,6 +19,7 @@ from functools import partial
 from ditto_core.errors import SourceUnavailable
 
 _FIRST = 8
+_LEAST = 4  # so that one hanging request does not hold up all others
 
 
 class Server:
@@ -53,7 +54,7 @@ class Server:
     def shrink(self, now: float, sent: float) -> None:
         """It is crowded. What was sent before the last cut says nothing about the window after it."""
         if sent > self._cut_at:
-            self.limit = self._crowded_at = max(1.0, self.limit / 2)
+            self.limit = self._crowded_at = max(self.limit / 2, float(min(_LEAST, self._most)))
             self._cut_at = now
 
     def rest(self, now: float, seconds: float) -> None:

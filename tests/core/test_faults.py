@@ -110,6 +110,7 @@ def test_weather_costs_time_but_not_one_row(server: StubServer, tmp_path: Path) 
     server.fault = weather
     stormy = simulated(server, tmp_path / "storm.db")
     stormy.ledger.check()
+    assert stormy.ledger.failed == {}
     assert stormy == calm
     assert stormy.ledger.ok == ROLES * 6
     assert set(server.asked) == asked

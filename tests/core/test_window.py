@@ -22,18 +22,22 @@ def test_a_window_opens_quickly_until_it_is_crowded_and_slowly_after_it() -> Non
 
 def test_one_burst_of_refusals_halves_the_window_once() -> None:
     server = Server("a", 64)
+    for _ in range(24):
+        server.grow()
     for _ in range(10):
         server.shrink(now=1.0, sent=0.5)
-    assert server.limit == 4
+    assert server.limit == 16
     server.shrink(now=2.0, sent=1.5)
-    assert server.limit == 2
+    assert server.limit == 8
 
 
-def test_a_window_never_closes_for_good() -> None:
-    server = Server("a", 64)
+@pytest.mark.parametrize("most", [1, 2, 64])
+def test_a_window_never_closes_for_good(most: int) -> None:
+    server = Server("a", most)
     for moment in range(20):
         server.shrink(now=moment + 1.0, sent=moment + 0.5)
     assert server.has_room(100.0)
+    assert server.limit == min(most, 4)
 
 
 def test_a_resting_server_gets_nothing_until_its_rest_is_over() -> None:
