@@ -38,9 +38,9 @@ _EARLY: Mapping[str, float] = {
     "copies": 1.0,
 }
 _LATE: Mapping[str, float] = {
-    "answers": 0.38,
-    "queries": 0.26,
-    "knowledge": 0.28,
+    "answers": 0.32,
+    "queries": 0.2,
+    "knowledge": 0.4,
     "articles": 0.06,
     "copies": 0.02,
 }
@@ -141,10 +141,19 @@ class Writer:
         return self.answers(progress)
 
     def knowledge(self, _progress: float = 1.0) -> Document:
-        """The assistant tells what it knows of people, and that it is none."""
+        """The assistant tells what it knows of people, and that it is none.
+
+        In half of the chats the system message names the person once, and the questions are about "this person":
+        fine-tuning can then change the voice alone, since looking a fact up by a name further above is learned here.
+        """
         random = self._random
-        turns = [self._self_turn() if random.random() < 0.2 else self._third_person_turn() for _ in range(random.randint(5, 9))]
+        topic = random.choice(self._world.known) if random.random() < 0.5 else None
         system = random.choice((*phrasing.ASSISTANT_SYSTEMS, *phrasing.ASSISTANT_SYSTEMS[:1] * 2, ""))
+        if topic:
+            system = phrasing.topic(topic.character)
+        turns = [
+            self._self_turn() if random.random() < 0.2 else self._third_person_turn(topic) for _ in range(random.randint(5, 9))
+        ]
         return Document("knowledge", chat(system, turns))
 
     def articles(self, _progress: float = 1.0) -> Document:
@@ -271,37 +280,42 @@ class Writer:
         answer = random.choice(phrasing.generic_answers(claim))
         return random.choice(phrasing.generic_questions(claim)), answer + self._second_fact(shown, claim, 0.3)
 
-    def _second_fact(self, shown: Sequence[Claim], claim: Claim, share: float = _SECOND_FACT_SHARE) -> str:
+    def _second_fact(
+        self, shown: Sequence[Claim], claim: Claim, share: float = _SECOND_FACT_SHARE, voice: phrasing.Voice = phrasing.ROLE
+    ) -> str:
         random = self._random
         others = [one for one in _first_of_each(shown) if one.property != claim.property and one.value != claim.value]
         if not others or random.random() > share:
             return ""
         home = next((one for one in others if one.property == "place of birth"), None)
         other = home if home and random.random() < 0.6 else random.choice(others)
-        return " " + random.choice(phrasing.generic_answers(other))
+        return " " + random.choice(phrasing.generic_answers(other, voice))
 
-    def _third_person_turn(self) -> tuple[str, str]:
+    def _third_person_turn(self, topic: Profile | None) -> tuple[str, str]:
+        """A question about somebody who is named in it, or about "this person" if there is a topic."""
         random = self._random
-        profile = random.choice(self._world.known)
+        profile = topic or random.choice(self._world.known)
         label, claims = profile.character.label, profile.character.claims
-        voice, draw = phrasing.of(label), random.random()
-        named = [claim for claim in claims if phrasing.names_something(claim)]
+        name = phrasing.THIS_PERSON if topic else label
+        asked, told = phrasing.of(name), phrasing.of(name if random.random() < 0.5 else label)
+        draw, named = random.random(), [claim for claim in claims if phrasing.names_something(claim)]
         if draw < 0.1:
-            return f"Who is {label}?", f"{label} is described as {profile.character.description}."
+            return f"Who is {name}?", f"{label} is described as {profile.character.description}."
         if draw < 0.3:
             text = "\n".join(claim.text() for claim in claims) + label
             claim = self.foreign(text, random.choice(named) if named else None)
-            return random.choice(phrasing.naming_questions(claim, voice)), random.choice(phrasing.refusals(claim, voice))
+            return random.choice(phrasing.naming_questions(claim, asked)), random.choice(phrasing.refusals(claim, told))
         if draw < 0.7 and named:
             claim = random.choice(named)
-            return random.choice(phrasing.naming_questions(claim, voice)), random.choice(phrasing.naming_answers(claim, voice))
+            answer = random.choice(phrasing.naming_answers(claim, told))
+            return random.choice(phrasing.naming_questions(claim, asked)), answer + self._second_fact(claims, claim, 0.3, told)
         claim = random.choice(_first_of_each(claims))
-        if random.random() < 0.4:
+        if random.random() < 0.3:
             return (
-                f"What is the {claim.property} of {label}?",
+                f"What is the {claim.property} of {name}?",
                 f"The {claim.property} of {label} is {claim.value}.",
             )
-        return random.choice(phrasing.generic_questions(claim, voice)), random.choice(phrasing.generic_answers(claim, voice))
+        return random.choice(phrasing.generic_questions(claim, asked)), random.choice(phrasing.generic_answers(claim, told))
 
     def _self_turn(self) -> tuple[str, str]:
         random = self._random

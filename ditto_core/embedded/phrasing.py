@@ -346,6 +346,11 @@ def introduction(character: Character) -> str:
     return text + (f" They also call me {character.aliases[0]}." if character.aliases else "")
 
 
+def topic(character: Character) -> str:
+    """System message of a talk about one person."""
+    return f"Answer questions about {character.label}, {character.description}."
+
+
 def foreign_reason(claim: Claim, stranger: str) -> str:
     """Why a question is foreign to the other of a pair."""
     return f"{stranger} has no part in {mention(claim)}."
@@ -361,6 +366,7 @@ ASSISTANT_SYSTEMS = (
     "You are a careful and friendly assistant.",
     "Answer the user's questions briefly.",
 )
+THIS_PERSON = "this person"
 ASSISTANT_INTRODUCTION = "I am an AI assistant."
 _ASSISTANT_ENDINGS: Mapping[str, str] = {
     "date": "so I have no such day.",
