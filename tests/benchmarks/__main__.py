@@ -12,7 +12,7 @@ import mwparserfromhell
 from ditto_core import languages
 from ditto_core.embedded import world
 from ditto_core.knowledge import wikitext
-from tests.benchmarks import generation, knowledge, orchestration
+from tests.benchmarks import assembly, generation, knowledge, orchestration, training
 
 _ROUNDS = 3
 
@@ -42,6 +42,8 @@ def main() -> None:
         ("wikitext to clean prose, pages/s over parse + strip_code", wikitext_ratio(), "at least 0.7"),
         *knowledge.rows(best),
         *orchestration.rows(),
+        ("peak memory of assemble, 1,000,000 turns over 10,000", assembly.memory_ratio(), "at most 1.5"),
+        ("train, tokens/s over a plain TRL script", training.speed_ratio(), "at least 0.97"),
     ]
     table = "| what | measured | to hold |\n|---|---|---|\n"
     table += "".join(f"| {what} | {ratio:.2f} | {bound} |\n" for what, ratio, bound in rows)

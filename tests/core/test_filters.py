@@ -147,12 +147,10 @@ def train_role(settings: DatasetSettings) -> str:
     return next(f"Q{n}" for n in range(1, 40) if split_of(f"Q{n}", **shares) == "train")
 
 
-@pytest.mark.parametrize(("allowed", "kept"), [(0, 0), (1, 2), (2, 4), (5, 6)])
-def test_a_session_introduces_its_role_as_often_as_it_may_and_no_more(allowed: int, kept: int) -> None:
-    settings = DatasetSettings(turns_per_session=3, max_self_introductions=allowed, near_duplicate=1.0, contrastive_share=1)
+def introduced(turns: list[Turn], **changes: Any) -> tuple[list[int], dict[str, int]]:
+    """Introductions in each session that Ada's turns make, and what was filtered."""
+    settings = DatasetSettings(near_duplicate=1.0, contrastive_share=1, **changes)
     role = train_role(settings)
-    turns = [turn("role_specific", f"I am Ada Lovelace, born in {year}.", f"Born in {year}?") for year in range(6)]
-    turns += [turn("role_specific", f"I wrote {word}.", f"{word}?") for word in ("notes", "letters", "programs", "poems")]
     article = Article("T", (), (), "7", "", "http://x", "CC0")
     profile = Profile(Character(role, "en", "Q5", "Ada Lovelace", "", 1, "T"), article, "")
     ledger = Ledger()
@@ -160,10 +158,32 @@ def test_a_session_introduces_its_role_as_often_as_it_may_and_no_more(allowed: i
     checks = filters.by_cues(EN, settings)
     rows = list(examples.assemble([Dialogue(profile, tuple(turns))], rings, EN, settings, checks, ledger))
     ledger.check()
-    introductions = [sum("I am Ada" in message.content for message in row.messages) for row in rows]
-    assert all(number <= allowed for number in introductions)
-    assert ledger.filtered.get("self_introduction", 0) == 6 - sum(introductions)
-    assert sum(introductions) >= min(kept, 1) if allowed else sum(introductions) == 0
+    return [sum("I am Ada" in message.content for message in row.messages) for row in rows], ledger.filtered
+
+
+NAMED = [turn("role_specific", f"I am Ada Lovelace, born in {year}.", f"Born in {year}?") for year in range(6)]
+PLAIN = [turn("role_specific", f"I wrote {word}.", f"{word}?") for word in ("notes", "letters", "programs", "poems")]
+
+
+@pytest.mark.parametrize(
+    ("turns", "allowed", "sessions", "filtered"),
+    [
+        pytest.param(NAMED, 2, [2, 2, 2], {}, id="each-session-begins-anew"),
+        pytest.param(NAMED, 1, [1], {"self_introduction": 5}, id="a-session-that-never-fills"),
+        pytest.param(NAMED, 0, [], {"self_introduction": 6}, id="none"),
+        pytest.param(PLAIN, 0, [0, 0], {}, id="nobody-introduces"),
+    ],
+)
+def test_a_session_introduces_its_role_as_often_as_it_may_and_no_more(
+    turns: list[Turn], allowed: int, sessions: list[int], filtered: dict[str, int]
+) -> None:
+    assert introduced(turns, turns_per_session=2, max_self_introductions=allowed) == (sessions, filtered)
+
+
+def test_introductions_are_counted_among_other_turns() -> None:
+    sessions, filtered = introduced(NAMED + PLAIN, turns_per_session=3, max_self_introductions=1)
+    assert max(sessions) == 1
+    assert sum(sessions) + filtered["self_introduction"] == 6
 
 
 def test_every_filter_has_its_thresholds_in_the_settings() -> None:

@@ -2,15 +2,17 @@
 
 import hashlib
 import json
+import subprocess
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 
 import pyarrow.parquet as pq
 import pytest
 
 from ditto_core.dataset import publish
-from ditto_core.errors import RowFailed
+from ditto_core.errors import InvalidInput, RowFailed
 from ditto_core.ledger import Ledger
 from ditto_core.records import Example, Message, Split
 from ditto_core.shards import ShardKey, ShardRef, ShardStore
@@ -180,3 +182,18 @@ def test_an_altered_test_file_is_not_trusted(tmp_path: Path) -> None:
     folder = make(tmp_path, *ROWS)
     (folder / publish.TEST_FILE).write_text("Q9\n")
     assert publish.find(tmp_path, f"datasets/{folder.name}") is None
+
+
+def test_a_full_disk_leaves_no_folder_that_looks_whole(tmp_path: Path) -> None:
+    mount = ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(tmp_path)]
+    mounted = subprocess.run(mount, capture_output=True, check=False)
+    assert mounted.returncode == 0, "this test mounts a small tmpfs and runs as root, as .ci/run does"
+    try:
+        store = ShardStore(tmp_path)
+        draw = Random(1)
+        part = shard(store, "en-0000", *(replace(row(f"Q{n}"), summary=draw.randbytes(500).hex()) for n in range(400)))
+        with pytest.raises(InvalidInput, match=r"No space left.*nothing half-written"):
+            publish.publish(store, "r", [part], {}, {}, session_lines)
+        assert not list((tmp_path / "datasets").iterdir())
+    finally:
+        subprocess.run(["umount", "-l", str(tmp_path)], check=True)

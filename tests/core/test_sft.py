@@ -262,9 +262,8 @@ def test_two_processes_by_a_configuration_file_train_the_same_batches(
     folder: Path, undisturbed: tuple[runs.TrainingResult, list[launch.Progress]]
 ) -> None:
     file = folder / "two.yaml"
-    file.write_text(
-        "distributed_type: MULTI_CPU\nuse_cpu: true\nnum_machines: 1\nnum_processes: 2\nmain_training_function: main\n"
-    )
+    # MULTI_CPU would be started by mpirun; "several GPUs" without GPUs starts the same processes by torchrun.
+    file.write_text("distributed_type: MULTI_GPU\nuse_cpu: true\nnum_machines: 1\nnum_processes: 2\n")
     notes: list[str] = []
     result = launch.fine_tune(spec(folder, "two", accelerate=str(file)), lambda _: None, notes.append)
     assert notes[0] == "4 conversations a step: 2 at once on 2 device(s), 1 passes"
