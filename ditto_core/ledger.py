@@ -23,6 +23,8 @@ class Loss:
 
 
 Outcome = Literal["failed", "filtered"]
+UNAVAILABLE = "engine_unavailable"
+"""Reason of rows whose engine did not answer: weather, not a property of the row. It may stand behind a prefix."""
 
 
 @dataclass(slots=True)
@@ -72,6 +74,11 @@ class Ledger:
     def filtered(self) -> dict[str, int]:
         """Reason -> number of rows left out on purpose."""
         return self._counts("filtered", self.filters)
+
+    @property
+    def is_final(self) -> bool:
+        """Whether asking again would not help: no row failed only because an engine did not answer."""
+        return not any(reason.endswith(UNAVAILABLE) for reason in self.failed)
 
     def check(self) -> None:
         """Refuse an account that does not add up.

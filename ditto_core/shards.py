@@ -98,10 +98,13 @@ class ShardStore:
         return self.data_root / uri
 
     def find(self, key: ShardKey) -> ShardRef | None:
-        """The finished shard of that key, verified against its manifest, or None."""
+        """The finished shard of that key, verified against its manifest, or None.
+
+        A shard with rows whose engine did not answer is usable but not finished: the next run asks for these again.
+        """
         path = self.path(key.uri)
         manifest = read_manifest(path)
-        if manifest is None or manifest.get("key") != asdict(key):
+        if manifest is None or manifest.get("key") != asdict(key) or not Ledger.from_dict(manifest["ledger"]).is_final:
             return None
         ref = ShardRef(key.uri, manifest["sha256"], manifest["rows"], key.recipe)
         return ref if self.is_intact(ref) else None

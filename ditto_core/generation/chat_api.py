@@ -24,6 +24,7 @@ from ditto_core.generation.chat_completions import OPTIONAL, is_too_long, payloa
 from ditto_core.generation.generator import Failure, Outcome, Request
 from ditto_core.generation.jobs import Job, estimate_tokens, stream
 from ditto_core.generation.window import Server, Windows
+from ditto_core.ledger import UNAVAILABLE
 from ditto_core.recipe import ModelIdentity
 from ditto_core.settings import GenerationSettings
 
@@ -97,7 +98,7 @@ class ChatApiGenerator:
         with self._state:
             if self._closed:
                 for job in jobs:
-                    job.fail("engine_unavailable", "the engine was closed")
+                    job.fail(UNAVAILABLE, "the engine was closed")
                 return
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
@@ -131,12 +132,12 @@ class ChatApiGenerator:
         except InvalidInput as error:
             job.answers.put(error)
         except SourceUnavailable as error:
-            job.fail("engine_unavailable", str(error))
+            job.fail(UNAVAILABLE, str(error))
         except asyncio.CancelledError:
-            job.fail("engine_unavailable", "the engine was closed")
+            job.fail(UNAVAILABLE, "the engine was closed")
             raise
         except Exception as error:  # a bug here must not leave a thread waiting for ever
-            job.fail("engine_unavailable", self._clean(f"{type(error).__name__}: {error}"))
+            job.fail(UNAVAILABLE, self._clean(f"{type(error).__name__}: {error}"))
 
     async def _ask(self, job: Job, server: Server) -> Outcome:
         """Send until there is an answer or the time is over; the place at `server` is given back."""
@@ -162,7 +163,7 @@ class ChatApiGenerator:
         detail = f"no answer within generation.timeout_s = {self._settings.timeout_s:g} s; last: {problem}"
         if self._answered < started:
             self._windows.give_up(detail)
-        return Failure(job.key, "engine_unavailable", detail)
+        return Failure(job.key, UNAVAILABLE, detail)
 
     async def _attempt(self, job: Job, server: Server, seconds: float) -> Outcome:
         """Send once, tell the window how it went, and read the answer.

@@ -25,6 +25,7 @@ from typing import Protocol
 from ditto_core.errors import BrokenPromise, InvalidInput, RowFailed, SourceUnavailable
 from ditto_core.generation.generator import Completion, Failure, Outcome, Request
 from ditto_core.generation.jobs import Answer, Job, stream
+from ditto_core.ledger import UNAVAILABLE
 from ditto_core.recipe import ModelIdentity, digest, model_identity
 from ditto_core.records import Message
 from ditto_core.settings import GenerationSettings
@@ -111,7 +112,7 @@ class LocalGenerator(ABC):
     def close(self) -> None:
         """Stop the owner thread and free the model; what is unanswered fails as "engine_unavailable"."""
         self._closing.set()
-        self._refuse(lambda job: Failure(job.key, "engine_unavailable", "the engine was closed"))
+        self._refuse(lambda job: Failure(job.key, UNAVAILABLE, "the engine was closed"))
         self._inbox.put(None)
         if self._owner is not None and self._owner is not threading.current_thread():
             self._owner.join()
@@ -171,7 +172,7 @@ class LocalGenerator(ABC):
             self._refuse(lambda _job: InvalidInput(message))
         except SourceUnavailable as error:
             message = str(error)
-            self._refuse(lambda job: Failure(job.key, "engine_unavailable", message))
+            self._refuse(lambda job: Failure(job.key, UNAVAILABLE, message))
         except Exception as error:
             # A bug: callers must hear of it too, or they would wait for ever.
             message = f"the engine's thread ended with {type(error).__name__}: {error}"

@@ -253,11 +253,12 @@ def test_no_server_at_the_address_is_said_at_once(client: Any) -> None:
             list(engine.generate([ask()]))
 
 
-def test_concurrency_bounds_all_threads_together(server: Server, client: Any) -> None:
-    async def slow(server: Server, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
-        await asyncio.sleep(0.02)
-        return await echo(server, request, body)
+async def slow(server: Server, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+    await asyncio.sleep(0.02)
+    return await echo(server, request, body)
 
+
+def test_concurrency_bounds_all_threads_together(server: Server, client: Any) -> None:
     server.handler = slow
     engine = client(concurrency=5)
     with ThreadPoolExecutor(8) as pool:
@@ -283,9 +284,10 @@ def replies_of(engine: ChatApiGenerator, count: int) -> set[str]:
 
 def test_replicas_get_the_same_share(server: Server, client: Any) -> None:
     with serving() as other:
+        server.handler = other.handler = slow
         engine = client(replicas=(other.base_url,), concurrency=4)
-        assert replies_of(engine, 60) == {f"echo {number}" for number in range(60)}
-        assert min(len(server.bodies), len(other.bodies)) >= 20
+        assert replies_of(engine, 100) == {f"echo {number}" for number in range(100)}
+        assert min(len(server.bodies), len(other.bodies)) >= 30
         engine.close()
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ditto_core.errors import BrokenPromise, InvalidInput
+from ditto_core.errors import BrokenPromise, InvalidInput, RowFailed
 from ditto_core.ledger import Ledger, Loss
 from ditto_core.records import Section
 from ditto_core.shards import ShardKey, ShardStore, locked, lost_path, manifest_path, shard_of, write_atomically
@@ -41,6 +41,17 @@ def test_the_same_rows_give_the_same_bytes(store: ShardStore) -> None:
 def test_another_key_does_not_find_the_shard(store: ShardStore, field: str) -> None:
     store.write(KEY, Section, ROWS, ledger())
     assert store.find(replace(KEY, **{field: "other" * 8})) is None
+
+
+@pytest.mark.parametrize(
+    ("reason", "finished"), [("response_cut", True), ("engine_unavailable", False), ("response_engine_unavailable", False)]
+)
+def test_a_shard_whose_engine_did_not_answer_is_usable_and_made_again(store: ShardStore, reason: str, finished: bool) -> None:
+    account = Ledger(inputs=3, ok=2)
+    account.fail("row", RowFailed(reason, "", raw="x"))
+    ref = store.write(KEY, Section, ROWS, account)
+    assert list(store.read(ref, Section)) == ROWS
+    assert (store.find(KEY) == ref) is finished
 
 
 def _delete(path: Path) -> None:
