@@ -56,7 +56,8 @@ _LEFT_BRACKETS = re.compile(r"\[\[|\]\]|\{\{|\}\}")
 _BARE_URL = re.compile(r"\[?\bhttps?://[^\s\]]+\]?")
 _ENDS_SENTENCE = re.compile(r"[.!?…。！？][\"'”’»)\]]*$")
 _SPACES = re.compile(r"[ \t\u00a0\u2000-\u200b\u202f\u3000]+")
-_TIDY = tuple(
+_BRACKET = re.compile(r"[(\[（]")
+_IN_BRACKETS = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
         (r"[,;]?\s*\b(?:pronounced|pronunciation:?|IPA:?|listen|audio)\s*(?=[;,)])", ""),
@@ -64,11 +65,15 @@ _TIDY = tuple(
         (r"[\s,;:，、；：]+([)\]）])", r"\1"),
         (r"[(（\[](?:\s|or|and|also|lit\.|[*†~〜～–—―－・·/,;:，、；：])*[)）\]]", ""),
         (r"\[\d{1,3}\]", ""),
+    )
+)
+_TIDY = tuple(
+    (re.compile(pattern), replacement)
+    for pattern, replacement in (
         (r"([。，、；：])(?:\s*[。，、；：])+", r"\1"),
         (r"(?<!\.)\.\s?\.(?!\.)", "."),
         (r"([,;])(?:\s*[,;])+", r"\1"),
         (r" +([,.;:!?)\]])(?!\d)", r"\1"),
-        (r"([(\[]) +", r"\1"),
         (r"“\s*”|\"\s*\"|«\s*»", ""),
         (r" {2,}", " "),
     )
@@ -240,7 +245,7 @@ def _tidied(text: str) -> str:
         text = _BARE_URL.sub("", text)
     text = _LEFT_BRACKETS.sub("", _SWITCH.sub("", _STYLE.sub("", text)))
     text = _SPACES.sub(" ", text)
-    for pattern, replacement in _TIDY:
+    for pattern, replacement in (*_IN_BRACKETS, *_TIDY) if _BRACKET.search(text) else _TIDY:
         text = pattern.sub(replacement, text)
     return text.strip()
 
