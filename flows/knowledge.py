@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from prefect.runtime import flow_run
@@ -51,7 +52,8 @@ def asked_anew(settings: Settings) -> Settings:
     """The settings with a snapshot of this flow run's own: sources are asked again, and once even if the run is retried."""
     if settings.knowledge.offline:
         return settings
-    snapshot = f"{flow_run.scheduled_start_time:%Y-%m-%dT%H%M%S}"
+    started = flow_run.scheduled_start_time or datetime.now(UTC)
+    snapshot = f"{started:%Y-%m-%dT%H%M%S}"
     return settings.model_copy(update={"knowledge": settings.knowledge.model_copy(update={"snapshot": snapshot})})
 
 
