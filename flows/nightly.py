@@ -41,7 +41,7 @@ def nightly(settings: Settings, keep: Annotated[int, Field(ge=1, description="Ve
     with locked(root / "nightly.lock", busy):
         try:
             anew = asked_anew(settings)
-            results = [stage.part(each)(anew) for each in (collect, simulate, assemble)]
+            results = [stage.run_part(each, anew) for each in (collect, simulate, assemble)]
             made = _version(settings, results)
             version, summary = record_version.with_options(task_run_name="version")(settings, made, keep)
         except DittoError as error:

@@ -19,5 +19,5 @@ STAGES = (collect, simulate, assemble, train, evaluate)
 def pipeline(settings: Settings, refresh: Sequence[str] = ()) -> list[stage.StageResult]:
     """Collect, simulate, assemble, train and evaluate; a stage that is done for these settings answers from its shards."""
     resources.identify(resources.seed_llm(settings))  # what cannot be tuned is found out before anything is paid for
-    made = [stage.part(each)(settings, refresh) for each in (collect, simulate, assemble)]
-    return made + [stage.part(each)(settings) for each in (train, evaluate)]
+    made = [stage.run_part(each, settings, refresh) for each in (collect, simulate, assemble)]
+    return made + [stage.run_part(each, settings) for each in (train, evaluate)]

@@ -12,6 +12,7 @@ from prefect import Flow, Task, flow, get_run_logger
 from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
+from pydantic import TypeAdapter
 
 from ditto_core.errors import DittoError, InvalidInput
 from ditto_core.ledger import Ledger
@@ -89,12 +90,13 @@ def stage_flow(name: str) -> Callable[[Callable[Concatenate[Settings, P], R]], F
     return decorate
 
 
-def part(stage: Flow[P, R]) -> Flow[P, R]:
-    """A stage as part of a longer flow: named after itself, its result kept, so that a retry does not run it again.
+def run_part(stage: Flow[..., StageResult], settings: Settings, *arguments: Any) -> StageResult:
+    """Run a stage as part of a longer flow: named after itself, its result kept, so that a retry does not run it again.
 
     The result lies in Prefect's own storage: from any other folder it would not be read again (3.7).
     """
-    return stage.with_options(flow_run_name=stage.name, persist_result=True, result_serializer="json")
+    done = stage.with_options(flow_run_name=stage.name, persist_result=True, result_serializer="json")(settings, *arguments)
+    return TypeAdapter(StageResult).validate_python(done)  # what a retry reads again is plain data
 
 
 def runner() -> TaskRunner[Any]:
