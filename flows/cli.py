@@ -28,6 +28,10 @@ app = typer.Typer(
 
 def main() -> None:
     """Entry point of the command line; maps errors to exit codes."""
+    # Prefect's server and the embedded world are on this machine: no proxy of the environment stands before them.
+    os.environ["no_proxy"] = ",".join(
+        filter(None, (os.environ.get("no_proxy") or os.environ.get("NO_PROXY"), "127.0.0.1,localhost"))
+    )
     try:
         app(standalone_mode=True)
     except InvalidInput as error:

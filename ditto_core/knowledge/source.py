@@ -8,6 +8,7 @@ Failures sort by remedy. Ask less: `TooHeavy`. Ask again later: `Weather`. Nothi
 Each is counted by its kind: throttled, banned, server_error, timeout, connection, cut, rows_cut, web_page, busy.
 """
 
+import http.client
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -77,6 +78,10 @@ class Answer:
             return None
 
 
+Send = Callable[[Mapping[str, str]], Answer]
+"""Sends a form once. Raises OSError, HTTPException or ValueError where there is no answer at all."""
+
+
 @dataclass(slots=True)
 class Source:
     """One address. Safe to use from many threads.
@@ -111,7 +116,7 @@ class Source:
         adapter = requests.adapters.HTTPAdapter(pool_connections=1, pool_maxsize=PARALLEL)
         self._session.mount("http://", adapter)
         self._session.mount("https://", adapter)
-        self._session.headers["User-Agent"] = f"Ditto/0.1 ({self.contact or 'no contact given'}) python-requests"
+        self._session.headers["User-Agent"] = self.agent
         self._slots = threading.BoundedSemaphore(PARALLEL)
         try:
             host = urlsplit(self.address).hostname
@@ -120,16 +125,30 @@ class Source:
         self._session.trust_env = host not in _LOOPBACK  # loopback is never behind a proxy
 
     @property
+    def agent(self) -> str:
+        """The User-Agent."""
+        return f"Ditto/0.1 ({self.contact or 'no contact given'})"
+
+    @property
     def offline(self) -> bool:
         """Whether nobody may be asked."""
         return self.snapshot is not None and self.snapshot.complete
 
-    def ask(self, form: Mapping[str, str], read: Callable[[Answer], _Read], *, whole: bool = False, keep: bool = True) -> _Read:
+    def ask(
+        self,
+        form: Mapping[str, str],
+        read: Callable[[Answer], _Read],
+        *,
+        send: Send | None = None,
+        whole: bool = False,
+        keep: bool = True,
+    ) -> _Read:
         """What `read` makes of the answer to a form; from the snapshot where it is there.
 
         Args:
             form: Fields of the POST.
             read: Reads a complete answer, or raises what is wrong with it.
+            send: Sends the form once and gives what came back, whatever its status; a plain POST if there is none.
             whole: The form cannot be made smaller: what is too heavy is asked again like what is busy.
             keep: Whether the snapshot takes part.
 
@@ -149,12 +168,12 @@ class Source:
                 f"the snapshot {str(self.snapshot.folder)!r} has no answer of {self.address} to {str(form)[-160:]!r}. "
                 f"Run once without --offline, with the same settings."
             )
-        return self._patiently(form, read, key, whole)
+        return self._patiently(form, read, send or self._post, key, whole)
 
-    def _patiently(self, form: Mapping[str, str], read: Callable[[Answer], _Read], key: str, whole: bool) -> _Read:
+    def _patiently(self, form: Mapping[str, str], read: Callable[[Answer], _Read], send: Send, key: str, whole: bool) -> _Read:
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                answer = self._post(form)
+                answer = self._once(form, send)
                 found = read(answer)
             except Weather as fault:
                 with self._lock:
@@ -188,25 +207,35 @@ class Source:
         with self._gate:  # the others hold back as well: a source that is busy is busy for all
             self.sleep(min(seconds, _LONGEST_WAIT))
 
-    def _post(self, form: Mapping[str, str]) -> Answer:
+    def _once(self, form: Mapping[str, str], send: Send) -> Answer:
         with self._gate:
             pass
         try:
             with self._slots:
                 with self._lock:
                     self.asked += 1
-                response = self._session.post(self.address, data=dict(form), timeout=self.timeout_s, headers={"Accept": _ACCEPT})
-        except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, requests.exceptions.MissingSchema) as error:
+                answer = send(form)
+        except ValueError as error:
             raise self.refused(f"is no address: {error}.") from error
-        except requests.exceptions.RequestException as error:
+        except (OSError, http.client.HTTPException) as error:
             raise self._connection_failure(error) from error
-        answer = Answer(response.status_code, {name.lower(): value for name, value in response.headers.items()}, response.content)
         self._judge(answer)
         return answer
 
-    def _connection_failure(self, error: requests.exceptions.RequestException) -> Exception:
+    def _post(self, form: Mapping[str, str]) -> Answer:
+        response = self._session.post(
+            self.address, data=dict(form), timeout=self.timeout_s, headers={"Accept": "application/json"}
+        )
+        return Answer(response.status_code, {name.lower(): value for name, value in response.headers.items()}, response.content)
+
+    def _connection_failure(self, error: Exception) -> Exception:
         causes = set(_causes(error))
-        if causes & {requests.exceptions.Timeout, requests.exceptions.ReadTimeout, urllib3.exceptions.ReadTimeoutError}:
+        if causes & {
+            TimeoutError,
+            requests.exceptions.Timeout,
+            requests.exceptions.ReadTimeout,
+            urllib3.exceptions.ReadTimeoutError,
+        }:
             return TooHeavy("timeout", f"{self.address} did not answer within {self.timeout_s:g} s. {_SMALLER}")
         if ConnectionRefusedError in causes and not self._answered:
             return self.refused("refuses connections; is the server running, and is the port right?")
@@ -248,7 +277,6 @@ def _causes(error: BaseException | None) -> Iterator[type[BaseException]]:
 
 
 _SMALLER = "Lower knowledge.batch_size or knowledge.max_characters, or raise knowledge.timeout_s."
-_ACCEPT = "application/sparql-results+json, application/json;q=0.9, */*;q=0.1"
 _EXPECTED = {
     "knowledge.sparql_endpoint": "Expected a SPARQL 1.1 endpoint over Wikidata's RDF, such as https://query.wikidata.org/sparql.",
     "knowledge.article_api": "Expected a MediaWiki Action API, such as https://{lang}.wikipedia.org/w/api.php.",

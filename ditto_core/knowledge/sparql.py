@@ -12,13 +12,24 @@ with a row of its own (`guarded`), and an answer without that row is known to be
 """
 
 import json
+import urllib.error
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+from SPARQLWrapper import JSON, POST, SPARQLExceptions, SPARQLWrapper
+
 from ditto_core.knowledge.source import Answer, Source, TooHeavy, Weather
 
 _END = "endOfRows"
+_STATUS = {
+    SPARQLExceptions.EndPointInternalError: 500,
+    SPARQLExceptions.EndPointNotFound: 404,
+    SPARQLExceptions.Unauthorized: 401,
+    SPARQLExceptions.URITooLong: 414,
+}
+"""The library turns these into exceptions of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +86,31 @@ class SparqlClient:
             InvalidInput: No SPARQL endpoint at this address, or it refuses the query.
         """
         marked = f"?{_END}" in query
-        return self.source.ask({"query": query}, lambda answer: self._rows(answer, marked), whole=whole)
+        return self.source.ask({"query": query}, lambda answer: self._rows(answer, marked), send=self._send, whole=whole)
 
     def probe(self) -> None:
         """Raise `SourceUnavailable` or `InvalidInput` if not even the simplest query is answered."""
         if not self.source.offline:
             form = {"query": "SELECT ?alive WHERE { VALUES ?alive { 1 } }"}
-            self.source.ask(form, lambda answer: self._rows(answer, False), whole=True, keep=False)
+            self.source.ask(form, lambda answer: self._rows(answer, False), send=self._send, whole=True, keep=False)
+
+    def _send(self, form: Mapping[str, str]) -> Answer:
+        wrapper = SPARQLWrapper(self.source.address, agent=self.source.agent)
+        wrapper.setMethod(POST)
+        wrapper.setReturnFormat(JSON)
+        wrapper.setTimeout(max(1, round(self.source.timeout_s)))
+        wrapper.setQuery(form["query"])
+        try:
+            with warnings.catch_warnings():
+                # The library warns of an answer that is no JSON; it is judged by its content.
+                warnings.simplefilter("ignore", RuntimeWarning)
+                response = wrapper.query().response
+            return Answer(200, {name.lower(): value for name, value in response.headers.items()}, response.read())
+        except SPARQLExceptions.SPARQLWrapperException as error:
+            return Answer(_STATUS.get(type(error), 400), {}, str(error).encode())
+        except urllib.error.HTTPError as error:
+            with error:
+                return Answer(error.code, {name.lower(): value for name, value in error.headers.items()}, error.read())
 
     def _rows(self, answer: Answer, marked: bool) -> list[Row]:
         try:

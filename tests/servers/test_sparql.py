@@ -68,7 +68,7 @@ def ask(script: Script, *answers: Answer) -> tuple[list[float], object]:
 
 def test_rows_carry_languages_and_the_agent_says_whom_to_write(script: Script) -> None:
     assert ask(script, (200, JSON, GOOD)) == ([], [{"x": Term("Ada", "literal", "en")}])
-    assert script.agents == ["Ditto/0.1 (ops@example.org) python-requests"]
+    assert script.agents == ["Ditto/0.1 (ops@example.org)"]
 
 
 def test_a_busy_endpoint_is_asked_again_after_the_time_that_it_names(script: Script) -> None:

@@ -87,7 +87,7 @@ def test_all_faults_together_change_nothing_either(proxy: Proxy, fair: list[Char
 def test_no_more_requests_are_in_work_at_once_than_the_rules_allow(proxy: Proxy, fair: list[Character]) -> None:
     assert collected(proxy.address)[0] == fair
     assert 1 < proxy.most <= 5  # Wikimedia allows no more
-    assert proxy.agents == {"Ditto/0.1 (ops@example.org) python-requests"}
+    assert proxy.agents == {"Ditto/0.1 (ops@example.org)"}
 
 
 def test_an_endpoint_with_a_row_limit_is_asked_in_parts_until_all_is_there(proxy: Proxy, fair: list[Character]) -> None:
