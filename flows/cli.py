@@ -168,6 +168,17 @@ def ablate(
 
 @app.command()
 @takes_settings
+def judge(
+    settings: Settings,
+    files: Annotated[list[Path], typer.Argument(help="Prediction files in WikiRoleEval's format.")],
+    as_json: Json = False,
+) -> None:
+    """Judge the answers of prediction files, whoever made them."""
+    _run(settings, "evaluation.judge", as_json, files)
+
+
+@app.command()
+@takes_settings
 def report(
     settings: Settings,
     runs: Annotated[list[Path] | None, typer.Argument(help="Two judged files or report folders to compare.")] = None,

@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import typer
 
@@ -47,7 +48,7 @@ def compare_runs(settings: Settings, first: Path, second: Path) -> dict[str, Any
         InvalidInput: No such file, no judged session in it, or no session in common.
     """
     files = [_judged_file(place) for place in (first, second)]
-    names = [file.stem.removeprefix("judged-") for file in files]
+    names = [unquote(file.stem.removeprefix("judged-")) for file in files]
     if names[0] == names[1]:
         names = [f"{file.parent.name}/{name}" for file, name in zip(files, names, strict=True)]
     if names[0] == names[1]:
@@ -90,11 +91,11 @@ def _write(
     text = tables.markdown(page.columns, differences) + (f"\n{agreement.markdown(agreed)}" if agreed else "")
     html = report.render(page)
     folder = Path(settings.data_root) / "reports" / f"comparison-{digest(html)[:12]}"
-    shown = {"scores": page.columns, "differences": differences, **({"agreement": agreed} if agreed else {})}
-    write_text(folder / "comparison.md", text)
+    shown = {"judge": judge, "scores": page.columns, "differences": differences, **({"agreement": agreed} if agreed else {})}
+    write_text(folder / "comparison.md", f"Judge: {judge}\n\n{text}")
     write_text(folder / "comparison.json", json.dumps(shown, indent=1) + "\n")
     write_text(folder / "report.html", html)
-    return {**shown, "report": str(folder / "report.html"), "table": text, "judge": judge}
+    return {**shown, "report": str(folder / "report.html"), "table": text}
 
 
 def _judged_file(place: Path) -> Path:

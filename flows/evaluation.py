@@ -83,6 +83,25 @@ def leaderboard(settings: Settings) -> stage.StageResult:
     return stage.StageResult("leaderboard", ledger, resources.model_calls() - calls, seconds, left["report"], left)
 
 
+@stage.stage_flow("judge")
+def judge(settings: Settings, files: list[Path]) -> stage.StageResult:
+    """Judge prediction files in WikiRoleEval's format, whoever made them, side by side."""
+    started, calls = time.monotonic(), resources.model_calls()
+    names = {file.stem.removeprefix("predictions-"): file for file in files}
+    if len(names) < len(files) or not files:
+        raise InvalidInput(f"expected prediction files with names of their own, found {[str(file) for file in files]}")
+    tests, measured = measuring.take_predictions(settings, names)
+    shown = measuring.contestants(settings, measured)
+    bootstrap, seed = settings.evaluation.bootstrap, settings.evaluation.seed
+    paired = compare(shown[0].judgements, shown[1].judgements, bootstrap, seed) if len(shown) == 2 else {}
+    label, read = report.judge_label(measuring.judge_name(settings)), {name: str(file) for name, file in names.items()}
+    page = report.Report("Judged predictions", label, shown, differences=paired, run=read)
+    left = measuring.write_files(settings, shown, report.render(page), tables.markdown(page.columns, paired), "judged")
+    ledger = measuring.account(settings, tests, measured)
+    seconds = time.monotonic() - started
+    return stage.StageResult("judge", ledger, resources.model_calls() - calls, seconds, left["report"], left)
+
+
 def seed_and_tuned(settings: Settings, tuned: str) -> list[ModelSettings]:
     """The seed LLM and the model in a folder, which runs as the seed does."""
     seed = resources.seed_llm(settings)

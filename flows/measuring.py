@@ -5,9 +5,10 @@ Models run one after the other, and each lets go of its memory before the next i
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
 
@@ -44,7 +45,7 @@ class Tests:
 class Measured:
     """What one model left: shard -> predictions and judgements, and its MT-Bench grades where asked for."""
 
-    model: ModelSettings
+    name: str
     predicted: Mapping[str, ShardRef]
     judged: Mapping[str, ShardRef]
     graded: ShardRef | None
@@ -57,11 +58,22 @@ def take_tests(settings: Settings) -> Tests:
         examples = handover.take(settings, "examples", recipes.dataset_recipe(settings), "assemble")
         return Tests(examples, handover.take(settings, "profiles", collected, "collect"), None)
     sessions, lines = evaluation.read_tests(settings)
-    try:
-        profiles = handover.take(settings, "profiles", collected, "collect")
-    except InvalidInput:  # a test file says itself what its roles are
-        profiles = {}
-    return Tests(sessions, profiles, lines)
+    return Tests(sessions, _profiles_if_any(settings), lines)
+
+
+def take_predictions(settings: Settings, files: Mapping[str, Path]) -> tuple[Tests, list[Measured]]:
+    """Judge the answers of prediction files, whoever made them; each file is a model."""
+    profiles = _profiles_if_any(settings)
+    sessions: handover.Shards = {}
+    measured, accounts = [], []
+    for name, file in files.items():
+        sessions, answers, lines = evaluation.read_predictions(settings, file, name)
+        accounts.append(lines)
+        predicted = {f"{language}-{number:04d}": ref for language, refs in answers.items() for number, ref in enumerate(refs)}
+        judged = _judge(settings, name, predicted, Tests(sessions, profiles, lines))
+        measured.append(Measured(name, predicted, judged, None))
+    resources.release()
+    return Tests(sessions, profiles, Ledger.total(accounts)), measured
 
 
 def measure(settings: Settings, tests: Tests, models: Sequence[ModelSettings]) -> list[Measured]:
@@ -70,10 +82,11 @@ def measure(settings: Settings, tests: Tests, models: Sequence[ModelSettings]) -
     for model in models:
         predicted.append(_predict(settings, model, tests))
         resources.release()
-    judged = [_judge(settings, model, shards, tests) for model, shards in zip(models, predicted, strict=True)]
+    judged = [_judge(settings, model.name, shards, tests) for model, shards in zip(models, predicted, strict=True)]
     graded = [_mt_bench(settings, model) for model in models]
     resources.release()
-    return [Measured(*one) for one in zip(models, predicted, judged, graded, strict=True)]
+    names = [model.name for model in models]
+    return [Measured(*one) for one in zip(names, predicted, judged, graded, strict=True)]
 
 
 def account(settings: Settings, tests: Tests, measured: Sequence[Measured]) -> Ledger:
@@ -83,7 +96,7 @@ def account(settings: Settings, tests: Tests, measured: Sequence[Measured]) -> L
         stage.account("predictions", store, _all(measured, "predicted")),
         stage.account("judgements", store, _all(measured, "judged")),
     ]
-    graded = {one.model.name: one.graded for one in measured if one.graded is not None}
+    graded = {one.name: one.graded for one in measured if one.graded is not None}
     if graded:
         ledgers.append(stage.account("mt-bench", store, graded))
     return Ledger.total([*ledgers, *([tests.lines] if tests.lines else [])])
@@ -98,36 +111,50 @@ def contestants(settings: Settings, measured: Sequence[Measured]) -> list[Contes
         predictions = [row for ref in one.predicted.values() for row in store.read(ref, Prediction)]
         judgements = [row for ref in one.judged.values() for row in store.read(ref, Judgement)]
         graded = list(store.read(one.graded, mt_bench.Graded)) if one.graded else []
-        grades = mt_bench.scores(graded, bootstrap, seed)
-        made.append(Contestant(one.model.name, scores(judgements, bootstrap, seed), predictions, judgements, grades))
+        found = Contestant(one.name, scores(judgements, bootstrap, seed), predictions, judgements)
+        lines, _ = wikiroleeval.read_lines(wikiroleeval.write_judged(_paired(found)))
+        released = wikiroleeval.released_scores(lines)
+        made.append(replace(found, mt_bench=mt_bench.scores(graded, bootstrap, seed), released=released))
     return made
 
 
 def write_files(settings: Settings, shown: Sequence[Contestant], page: str, markdown: str, kind: str) -> dict[str, Any]:
-    """Leave report.html, scores.json, scores.csv, scores.md and a judged file a model; returns what `--json` shows of them.
+    """Leave report.html, scores.json, scores.csv, scores.md, and a prediction and a judged file a model.
 
     The folder's name is the digest of what is in it, so two runs that found the same write the same files.
+
+    Returns:
+        What `--json` shows of them.
     """
-    columns = {one.name: one.scores for one in shown}
-    judged = {one.name: wikiroleeval.write_judged(_paired(one)) for one in shown if one.judgements}
-    name = f"{kind}-{digest([page, judged])[:12]}"
-    folder = Path(settings.data_root) / "reports" / name
-    for model, text in judged.items():
-        write_text(folder / f"judged-{file_name(model)}.jsonl", text)
-    grades = {one.name: one.mt_bench for one in shown if one.mt_bench}
-    write_text(folder / "scores.json", json.dumps({**columns, **({"mt_bench": grades} if grades else {})}, indent=1) + "\n")
-    write_text(folder / "scores.csv", tables.as_csv(columns))
-    write_text(folder / "scores.md", markdown)
-    write_text(folder / "report.html", page)
     label = judge_label(judge_name(settings))
-    create_markdown_artifact(markdown, key="scores", description=f"{kind}, judge: {label}")
+    columns = {one.name: one.scores for one in shown}
+    files = {
+        f"{what}-{quote(one.name, safe=' ')}.jsonl": text
+        for one in shown
+        if one.judgements
+        for what, text in (
+            ("judged", wikiroleeval.write_judged(_paired(one))),
+            ("predictions", wikiroleeval.write_predictions(one.predictions)),
+        )
+    }
+    found = {
+        "judge": label,
+        "scores": columns,
+        "mt_bench": {one.name: one.mt_bench for one in shown if one.mt_bench},
+        "released_arithmetic": {one.name: one.released for one in shown if one.released},
+    }
+    files |= {
+        "scores.json": json.dumps(found, indent=1) + "\n",
+        "scores.csv": tables.as_csv(columns, label),
+        "scores.md": f"Judge: {label}\n\n{markdown}",
+        "report.html": page,
+    }
+    folder = Path(settings.data_root) / "reports" / f"{kind}-{digest(files)[:12]}"
+    for name, text in files.items():
+        write_text(folder / name, text)
+    create_markdown_artifact(files["scores.md"], key="scores", description=kind)
     create_link_artifact((folder / "report.html").absolute().as_uri(), "report.html", key="report", description=kind)
     return {"scores": columns, "report": str(folder / "report.html"), "table": markdown, "judge": label}
-
-
-def file_name(model: str) -> str:
-    """A model's name as part of a file name."""
-    return "".join(char if char.isalnum() or char in "-_." else "-" for char in model)
 
 
 def judge_name(settings: Settings) -> str:
@@ -150,14 +177,14 @@ def _predict(settings: Settings, model: ModelSettings, tests: Tests) -> dict[str
     return stage.gather("predictions", futures)
 
 
-def _judge(settings: Settings, model: ModelSettings, predictions: Mapping[str, ShardRef], tests: Tests) -> dict[str, ShardRef]:
+def _judge(settings: Settings, model: str, predictions: Mapping[str, ShardRef], tests: Tests) -> dict[str, ShardRef]:
     recipe = recipes.judgement_recipe(settings, tests.sessions.keys())
     futures = {}
     for shard, ref in predictions.items():
         language = shard.rsplit("-", 1)[0]
         profiles, sessions = tests.profiles.get(language, ()), tests.sessions[language]
         known = {str(number): part.sha256 for number, part in enumerate(profiles or sessions)}
-        key = ShardKey("judgements", recipe, f"{model.name}-{shard}", inputs_digest({"predictions": ref.sha256, **known}))
+        key = ShardKey("judgements", recipe, f"{model}-{shard}", inputs_digest({"predictions": ref.sha256, **known}))
         futures[shard] = stage.submit(evaluation.judge_sessions, key, settings, language, ref, profiles, sessions)
     return stage.gather("judgements", futures)
 
@@ -179,9 +206,17 @@ def _mt_bench(settings: Settings, model: ModelSettings) -> ShardRef | None:
 
 
 def _all(measured: Sequence[Measured], part: str) -> dict[str, ShardRef]:
-    return {f"{one.model.name}-{shard}": ref for one in measured for shard, ref in getattr(one, part).items()}
+    return {f"{one.name}-{shard}": ref for one in measured for shard, ref in getattr(one, part).items()}
 
 
 def _paired(one: Contestant) -> list[tuple[Prediction, Judgement]]:
     judged = one.judged()
     return [(prediction, judged[key]) for key, prediction in sorted(one.played().items())]
+
+
+def _profiles_if_any(settings: Settings) -> handover.Shards:
+    """A file says itself what its roles are; what was collected besides tells the lexical judge more of the candidates."""
+    try:
+        return handover.take(settings, "profiles", recipes.knowledge_recipe(settings), "collect")
+    except InvalidInput:
+        return {}

@@ -1,8 +1,9 @@
 """Tasks of the evaluation stage: test sessions, predictions and judgements shard by shard."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
@@ -11,43 +12,36 @@ from ditto_core import languages
 from ditto_core.errors import InvalidInput
 from ditto_core.evaluation import judge, mt_bench, sessions, wikiroleeval
 from ditto_core.ledger import Ledger
-from ditto_core.recipe import stage_recipe
+from ditto_core.recipe import digest, stage_recipe
 from ditto_core.records import Example, Judgement, Prediction, Profile
 from ditto_core.settings import ModelSettings, Settings
 from ditto_core.shards import ShardKey, ShardRef, ShardStore, file_sha256, shard_of
 from tasks import policies, reporting, resources
 
+Row = TypeVar("Row")
+Shards = Mapping[str, Sequence[ShardRef]]
+"""Language -> its shards."""
+
 
 @task(name="read-tests", cache_policy=NO_CACHE)
-def read_tests(settings: Settings) -> tuple[Mapping[str, Sequence[ShardRef]], Ledger]:
+def read_tests(settings: Settings) -> tuple[Shards, Ledger]:
     """The sessions of `evaluation.test_file` as shards by language, and the account of its lines."""
     path = Path(settings.evaluation.test_file)
-    try:
-        examples, lines = wikiroleeval.read_test(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise InvalidInput(f"cannot read evaluation.test_file {str(path)!r}: {error}") from error
-    reporting.log_ledger(path.name, lines)
-    if not examples:
-        reasons = ", ".join(f"{reason}: {number}" for reason, number in lines.failed.items()) or "it is empty"
-        raise InvalidInput(f"{str(path)!r} holds no session in WikiRoleEval's format ({reasons}).")
-    store, recipe, source = ShardStore(Path(settings.data_root)), stage_recipe("evaluation", {"tests": 1}), file_sha256(path)
-    found: dict[str, list[ShardRef]] = {}
-    for language in sorted({example.language for example in examples}):
-        languages.load(language)
-        shards: dict[int, list[Example]] = {}
-        for example in examples:
-            if example.language == language:
-                shards.setdefault(shard_of(example.role, settings.shards), []).append(replace(example, split="test"))
-        found[language] = [
-            store.write(
-                ShardKey("tests", recipe, f"{language}-{number:04d}-of-{settings.shards}", source),
-                Example,
-                rows,
-                Ledger(inputs=len(rows), ok=len(rows)),
-            )
-            for number, rows in sorted(shards.items())
-        ]
-    return found, lines
+    examples, lines = wikiroleeval.read_test(_text(path, "evaluation.test_file"))
+    _check_lines(path, lines)
+    tests = [replace(example, split="test") for example in examples]
+    return _shards(settings, "tests", Example, tests, lambda example: example, file_sha256(path)), lines
+
+
+@task(name="read-predictions", cache_policy=NO_CACHE)
+def read_predictions(settings: Settings, path: Path, model: str) -> tuple[Shards, Shards, Ledger]:
+    """The sessions and the answers of a prediction file as shards by language, and the account of its lines."""
+    predictions, lines = wikiroleeval.read_predictions(_text(path, "the prediction file"), model)
+    _check_lines(path, lines)
+    named = [replace(prediction, model=model) for prediction in predictions]
+    source = f"{model} {file_sha256(path)}"
+    sessions = _shards(settings, "tests", Example, [one.example for one in named], lambda example: example, source)
+    return sessions, _shards(settings, "given-predictions", Prediction, named, lambda one: one.example, source), lines
 
 
 @policies.shard_task(name="predict")
@@ -119,3 +113,41 @@ def _judge(
     characters = (profile.character for ref in profiles for profile in store.read(ref, Profile))
     facts = {character.label: (*(claim.text() for claim in character.claims), *character.aliases) for character in characters}
     return judge.LexicalJudge(loaded, facts)
+
+
+def _text(path: Path, what: str) -> str:
+    try:
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"cannot read {what} {str(path)!r}: {error}") from error
+
+
+def _check_lines(path: Path, lines: Ledger) -> None:
+    reporting.log_ledger(path.name, lines)
+    if not lines.ok:
+        reasons = ", ".join(f"{reason}: {number}" for reason, number in lines.failed.items()) or "it is empty"
+        raise InvalidInput(f"{str(path)!r} holds no session in WikiRoleEval's format ({reasons}).")
+
+
+def _shards(
+    settings: Settings, stage: str, record: type[Row], rows: Sequence[Row], session: Callable[[Row], Example], source: str
+) -> Shards:
+    """Rows that came from a file, as shards by language and by the hash of their role."""
+    store, recipe = ShardStore(Path(settings.data_root)), stage_recipe("evaluation", {"from a file": stage})
+    found: dict[str, list[ShardRef]] = {}
+    for language in sorted({session(row).language for row in rows}):
+        languages.load(language)
+        parts: dict[int, list[Row]] = {}
+        for row in rows:
+            if session(row).language == language:
+                parts.setdefault(shard_of(session(row).role, settings.shards), []).append(row)
+        found[language] = [
+            store.write(
+                ShardKey(stage, recipe, f"{language}-{number:04d}-of-{settings.shards}", digest(source)),
+                record,
+                part,
+                Ledger(inputs=len(part), ok=len(part)),
+            )
+            for number, part in sorted(parts.items())
+        ]
+    return found

@@ -28,6 +28,7 @@ class Contestant:
         predictions: For the drill-down.
         judgements: Of these predictions.
         mt_bench: What `mt_bench.scores` gave, or {}.
+        released: What `wikiroleeval.released_scores` gave, or {}.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Contestant:
     predictions: Sequence[Prediction] = ()
     judgements: Sequence[Judgement] = ()
     mt_bench: Mapping[str, Numbers] = field(default_factory=dict)
+    released: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
 
     def played(self) -> dict[Key, Prediction]:
         """Its predictions by session."""

@@ -17,7 +17,7 @@ from typing import Any
 from ditto_core.evaluation import agreement, charts, leaderboard, page, tables
 from ditto_core.evaluation.drill_down import Contestant, drill_down
 from ditto_core.evaluation.judge import LEXICAL
-from ditto_core.evaluation.scores import METRICS
+from ditto_core.evaluation.scores import METRICS, scores
 from ditto_core.evaluation.sessions import prompts
 from ditto_core.recipe import stable_hash
 from ditto_core.records import Kind, Prediction
@@ -101,7 +101,9 @@ def render(report: Report) -> str:
         f"<p>Judge: <strong>{escape(report.judge)}</strong></p>",
         page.warnings(report.notes),
         _results(report),
+        _runs(report),
         _mt_bench(report),
+        _released(report),
         _leaderboard(report),
         _agreement(report.agreement),
         _curve(report.losses),
@@ -138,6 +140,35 @@ def _results(report: Report) -> str:
         parts.append(f"<h3>{'All languages' if language == 'all' else escape(language)}</h3>")
         parts.append(tables.html(columns, report.differences, language))
     return "\n".join(parts)
+
+
+def _runs(report: Report) -> str:
+    """Means of each run, where the sessions were played more than once: how much is the draw's doing."""
+    rows = []
+    for one in report.contestants:
+        for run in sorted({judgement.run for judgement in one.judgements}):
+            found = scores([judgement for judgement in one.judgements if judgement.run == run], 100, 0)["all"]
+            rows.append([escape(one.name), str(run + 1), *(_mean(found[metric].get("mean")) for metric in METRICS)])
+    drawn = page.table(("model", "run", *METRICS), rows)
+    return f"<h2>Run by run</h2>\n{drawn}" if len(rows) > len(report.contestants) else ""
+
+
+def _released(report: Report) -> str:
+    rows = [
+        [escape(one.name), escape(language), *(_mean(means[metric]) for metric in METRICS)]
+        for one in report.contestants
+        for language, means in one.released.items()
+    ]
+    if not rows:
+        return ""
+    told = "Plain means without intervals; unlike above, a rejection that could not be read counts as wrong."
+    drawn = page.table(("model", "language", *METRICS), rows)
+    summary = "<summary>The same, averaged as the authors' released scorer does</summary>"
+    return f'<details>{summary}<p class="soft">{told}</p>{drawn}</details>'
+
+
+def _mean(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
 
 
 def _mt_bench(report: Report) -> str:

@@ -48,15 +48,15 @@ def markdown(columns: Columns, differences: Differences | None = None) -> str:
     return "\n".join(lines + [f"Note: {note}." for note in coverage_notes(columns)]).strip() + "\n"
 
 
-def as_csv(columns: Columns) -> str:
-    """One row a model, language and metric: model, language, metric, mean, low, high, coverage."""
+def as_csv(columns: Columns, judge: str) -> str:
+    """One row a model, language and metric: model, judge, language, metric, mean, low, high, coverage."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["model", "language", "metric", "mean", "low", "high", "coverage"])
+    writer.writerow(["model", "judge", "language", "metric", "mean", "low", "high", "coverage"])
     for model, scores in columns.items():
         for language, metrics in scores.items():
             for metric, one in metrics.items():
-                writer.writerow([model, language, metric, *(one.get(key) for key in ("mean", "low", "high", "coverage"))])
+                writer.writerow([model, judge, language, metric, *(one.get(key) for key in ("mean", "low", "high", "coverage"))])
     return text.getvalue()
 
 

@@ -171,6 +171,18 @@ def test_every_model_of_a_report_has_its_column_and_its_answers() -> None:
     assert "<th>change</th>" not in page
 
 
+def test_runs_and_the_released_arithmetic_are_shown_beside_the_scores() -> None:
+    twice = [*JUDGED_AFTER, *(replace(one, run=1, consistency=(0.0, 0.0)) for one in JUDGED_AFTER)]
+    side = Contestant(
+        "m", scores(twice, 100, 1), AFTER, twice, released={"all": {"consistency": 0.5, "knowledge": None, "rejection": 1}}
+    )
+    page = render(replace(REPORT, contestants=[side], differences={}))
+    assert "<td>m</td><td>1</td><td>1.00</td>" in page
+    assert "<td>m</td><td>2</td><td>0.00</td>" in page
+    assert "<td>m</td><td>all</td><td>0.50</td><td>–</td><td>1.00</td>" in page
+    assert "Run by run" not in render(REPORT)
+
+
 def test_the_papers_figures_are_marked_as_published() -> None:
     page = render(REPORT)
     assert page.count('<tr class="published">') == 19
@@ -194,9 +206,9 @@ def test_markdown_shows_intervals_coverage_and_change() -> None:
 
 
 def test_csv_has_a_row_for_each_model_language_and_metric() -> None:
-    rows = as_csv(COLUMNS).splitlines()
-    assert rows[0] == "model,language,metric,mean,low,high,coverage"
-    assert "after,en,consistency,1.0,1.0,1.0,1.0" in rows
+    rows = as_csv(COLUMNS, "lexical").splitlines()
+    assert rows[0] == "model,judge,language,metric,mean,low,high,coverage"
+    assert "after,lexical,en,consistency,1.0,1.0,1.0,1.0" in rows
     assert len(rows) == 1 + 2 * 2 * 5
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from fixtures.stub_openai import StubServer
 
-from ditto_core.evaluation.wikiroleeval import read_judged, write_test
-from ditto_core.records import Example, Message
+from ditto_core.evaluation.wikiroleeval import read_judged, write_predictions, write_test
+from ditto_core.records import Example, Message, Prediction
 
 Ditto = Callable[..., dict[str, Any]]
 LABELS = ("Marie Curie", "Athena", "Bob Marley", "Ada Lovelace")
@@ -79,17 +79,39 @@ def test_a_leaderboard_on_a_test_file_is_scored_reported_and_free_the_second_tim
     folder = Path(found["report"]).parent
     table = (folder / "scores.md").read_text()
     assert table.index("| good |") < table.index("| shy one |") < table.index("*GPT-4*")
-    assert {file.name for file in folder.iterdir()} == {
-        "report.html", "scores.csv", "scores.json", "scores.md", "judged-good.jsonl", "judged-shy-one.jsonl",
-    }  # fmt: skip
+    kinds = [f"{kind}-{model}.jsonl" for kind in ("judged", "predictions") for model in ("good", "shy one")]
+    assert {file.name for file in folder.iterdir()} == {"report.html", "scores.csv", "scores.json", "scores.md", *kinds}
     grades = json.loads((folder / "scores.json").read_text())["mt_bench"]
     assert grades["good"]["mean"]["mean"] > 8 > grades["shy one"]["mean"]["mean"] == 1
     judged, lines = read_judged((folder / "judged-good.jsonl").read_text(), "?", "?")
     assert (len(judged), lines.failed) == (2 * 8, {})
     assert judged[0][1].votes[0][0].prompt != ""
 
+    written = json.loads((folder / "scores.json").read_text())
+    assert written["judge"] == "judge (an LLM)"
+    assert written["released_arithmetic"]["good"]["zh"] == {"consistency": 1.0, "knowledge": 8.0, "rejection": 1.0}
+
     again = ditto("leaderboard", root, *options)
     assert (again["model_calls"], again["report"]) == (0, found["report"])
+
+
+def test_prediction_files_of_anyone_are_judged_side_by_side(ditto: Ditto, tmp_path: Path) -> None:
+    answers = {"silent": "A fine day.", "sound": "I made the work of {label}; I have never heard of phones."}
+    files = []
+    for name, answer in answers.items():
+        said = [(one, answer.format(label=one.label)) for one in (session(label, "en") for label in LABELS)]
+        lines = write_predictions([Prediction(one, "", (text, text), ("", "")) for one, text in said]).splitlines()
+        theirs = [json.loads(line) for line in lines]
+        for line in theirs:  # as the authors write them: nothing of ours
+            del line["meta"]["ditto"]
+        files.append(tmp_path / f"{name}.jsonl")
+        files[-1].write_text("".join(json.dumps(line) + "\n" for line in theirs))
+    found = ditto("judge", tmp_path / "data", *map(str, files), "--set", "evaluation.bootstrap=100")
+    assert found["scores"]["sound"]["all"]["consistency"]["mean"] == 1
+    assert found["scores"]["silent"]["all"]["consistency"]["mean"] == 0
+    assert found["scores"]["sound"]["all"]["contrastive_refused"]["mean"] == 1
+    assert "| +1.00 [+1.00, +1.00] |" in found["table"]
+    assert found["ledger"]["inputs"] == found["ledger"]["ok"]
 
 
 def test_the_knowledge_ablation_shows_the_profile_and_takes_it_away(
