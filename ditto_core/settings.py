@@ -383,14 +383,14 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "shards": 2,
         "generation": {"max_model_len": 2048, "dtype": "float32"},
         "simulation": {
-            "partners": 2,
+            "partners": 4,
             "profile_tokens": 256,
             "max_query_tokens": 256,
             "max_response_tokens": 96,
             "temperature": 0.6,
             "repetition_penalty": 1.0,
         },
-        "dataset": {"validation_share": 0.1, "test_share": 0.2},
+        "dataset": {"validation_share": 0.1, "test_share": 0.2, "contrastive_share": 0.25},
         "training": {
             "max_steps": 120,
             "global_batch": 16,

@@ -42,7 +42,7 @@ def plan(settings: Settings, *, tokens_per_second: float | None = None, budget: 
             _row(settings, "collect", "profiles", recipes.knowledge_recipe(settings), "asks what the snapshot lacks"),
             _simulation(settings, tokens_per_second),
             _row(settings, "assemble", "examples", made, "no request"),
-            _row(settings, "train", "model", recipes.training_recipe(settings), f"{settings.training.max_steps} steps"),
+            _training(settings),
             _evaluation(settings, made),
         ]
     finally:
@@ -117,6 +117,14 @@ def _simulation(settings: Settings, tokens_per_second: float | None) -> Row:
         return row
     counts = {"requests": needed.requests, "prompt_tokens": needed.prompt_tokens, "new_tokens": needed.new_tokens}
     return row | counts | ({"seconds": round(needed.new_tokens / rate)} if rate else {})
+
+
+def _training(settings: Settings) -> Row:
+    """The row of train; a model that only a server knows can be planned for, though not tuned."""
+    try:
+        return _row(settings, "train", "model", recipes.training_recipe(settings), f"{settings.training.max_steps} steps")
+    except InvalidInput as error:
+        return {"stage": "train", "state": "missing", "why": str(error)}
 
 
 def _estimate(settings: Settings) -> Estimate:
