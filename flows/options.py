@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ditto_core import settings as configuration
+from ditto_core import configuration
 
 Json = Annotated[bool, typer.Option("--json", help="Make the last line of stdout one JSON object.")]
 Offline = Annotated[bool, typer.Option("--offline", help="Ask no source: every answer comes from the snapshot.")]

@@ -89,7 +89,7 @@ def _cells(name: str, columns: tables.Columns, differences: Mapping[str, tables.
         told = tables.line(tables.number(columns[name], "all", metric))
         paired = differences.get(name, {}).get("all", {}).get(metric, {})
         if paired.get("difference") is not None:
-            told += f" (Δ {paired['difference']:+.2f} [{paired['low']:+.2f}, {paired['high']:+.2f}])"
+            told += f" (Δ {tables.change(paired)})"
         cells.append(told)
     return cells
 

@@ -15,7 +15,8 @@ Example:
     false_refusals       share of role-specific turns that were refused
 
 "low" and "high" bound 95 % of bootstrap resamples of whole sessions: turns of one session are not independent.
-"coverage" is scored turns over expected turns; unscored turns are in no mean. A mean of nothing is None.
+One session alone says nothing about others: its bounds are None. "coverage" is scored turns over expected turns; unscored
+turns are in no mean. A mean of nothing is None.
 """
 
 from collections import defaultdict
@@ -138,8 +139,9 @@ def estimate(tally: Mapping[tuple[str, str], _Floats], bootstrap: int, seed: int
     coverage = round(float(scored / expected), 6) if expected else 0.0
     if not scored:
         return {"mean": None, "low": None, "high": None, "coverage": coverage}
-    means = [_mean(table[draw]) for draw in _draws(len(table), bootstrap, seed)]
-    low, high = _interval(means)
+    low, high = None, None
+    if np.count_nonzero(table[:, 1]) > 1:
+        low, high = _interval([_mean(table[draw]) for draw in _draws(len(table), bootstrap, seed)])
     return {"mean": round(float(total / scored), 6), "low": low, "high": high, "coverage": coverage}
 
 
@@ -152,7 +154,7 @@ def _difference(
     new = np.array([second[session] for session in shared]).reshape(-1, 3)
     difference = _mean(new) - _mean(old)
     low, high = None, None
-    if not np.isnan(difference):
+    if not np.isnan(difference) and len(shared) > 1:
         draws = _draws(len(shared), bootstrap, seed)
         low, high = _interval([_mean(new[draw]) - _mean(old[draw]) for draw in draws])
     return {

@@ -123,11 +123,16 @@ def line(one: Mapping[str, float | None]) -> str:
     return ", ".join(part for part in (f"{mean} {interval}".strip(), scored) if part)
 
 
+def change(paired: Mapping[str, Any]) -> str:
+    """A difference of `scores.compare` with its interval, if it has one: "+0.30 [+0.21, +0.38]"."""
+    interval = "" if paired["low"] is None else f" [{paired['low']:+.2f}, {paired['high']:+.2f}]"
+    return f"{paired['difference']:+.2f}{interval}"
+
+
 def _change_text(columns: Columns, differences: Differences, language: str, metric: str) -> str:
     paired = differences.get(language, {}).get(metric, {})
     if paired.get("difference") is not None:
-        interval = "" if paired["low"] is None else f" [{paired['low']:+.2f}, {paired['high']:+.2f}]"
-        return f"{paired['difference']:+.2f}{interval}"
+        return change(paired)
     old, new = (number(scores, language, metric).get("mean") for scores in columns.values())
     return "–" if old is None or new is None else f"{new - old:+.2f}"
 

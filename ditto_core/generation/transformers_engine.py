@@ -217,12 +217,7 @@ def decode(
 
     device, length = model.device, max(map(len, prompts))
     rows = torch.arange(len(prompts), device=device)
-    # Left padding, so that the newest token of every row is in the last column. Pads are masked, so any id will do.
-    tokens = torch.tensor([[0] * (length - len(row)) + list(row) for row in prompts], device=device)
-    mask = torch.ones((len(prompts), length + sampling.max_tokens), dtype=torch.long, device=device)
-    for number, row in enumerate(prompts):
-        mask[number, : length - len(row)] = 0
-    positions = (mask[:, :length].cumsum(-1) - 1).clamp(min=0)
+    tokens, mask, positions = _left_padded(prompts, length, sampling.max_tokens, device)
     draws = _draws(seeds, sampling).to(device)
     stops = torch.tensor(sorted(stop_ids), dtype=torch.long, device=device)
     replies: list[list[int]] = [[] for _ in prompts]
@@ -233,18 +228,11 @@ def decode(
         if given_up():
             return
         with torch.inference_mode():
-            logits = (
-                model(
-                    input_ids=tokens,
-                    attention_mask=mask[:, : length + step],
-                    position_ids=positions,
-                    past_key_values=cache,
-                    use_cache=True,
-                    logits_to_keep=1,
-                )
-                .logits[:, -1]
-                .float()
-            )
+            shown = mask[:, : length + step]
+            logits = model(
+                input_ids=tokens, attention_mask=shown, position_ids=positions, past_key_values=cache, use_cache=True,
+                logits_to_keep=1,
+            ).logits[:, -1].float()  # fmt: skip
             if seen is None:
                 seen = _seen(prompts, logits)
             chosen = choose(logits, seen, draws[:, step], sampling)
@@ -266,6 +254,22 @@ def decode(
                 cache.batch_select_indices(keep)
                 rows, tokens, positions, mask = rows[keep], tokens[keep], positions[keep], mask[keep]
                 draws, seen, done = draws[keep], seen[keep], done[keep]
+
+
+def _left_padded(
+    prompts: Sequence[Sequence[int]], length: int, room: int, device: "torch.device"
+) -> "tuple[torch.Tensor, torch.Tensor, torch.Tensor]":
+    """Tokens and positions (rows x length), and the mask (rows x length + room).
+
+    Padded on the left, the newest token of every row is in the last column. Pads are masked, so any id will do.
+    """
+    import torch
+
+    tokens = torch.tensor([[0] * (length - len(row)) + list(row) for row in prompts], device=device)
+    mask = torch.ones((len(prompts), length + room), dtype=torch.long, device=device)
+    for number, row in enumerate(prompts):
+        mask[number, : length - len(row)] = 0
+    return tokens, mask, (mask[:, :length].cumsum(-1) - 1).clamp(min=0)
 
 
 def choose(logits: "torch.Tensor", seen: "torch.Tensor", draws: "torch.Tensor", sampling: Sampling) -> "torch.Tensor":

@@ -217,77 +217,77 @@ _QUOTE_NAMES = (
 _QUOTES = frozenset(_QUOTE_NAMES.split("|"))
 
 
-def _table() -> dict[str, _Renderer]:
-    by_text: list[tuple[str, _Renderer]] = [
-        (
-            "nowrap|nobr|nobreak|small|smaller|big|large|larger|nobold|noitalic|abbr|abbrv|tooltip|sic|em|strong|"
-            "not a typo|as written|proper name|nastaliq|script|unicode|iast|hebrew|rtl-lang|polytonic|smallcaps|sc|"
-            "small caps|formatnum|nts|gaps|number|ill|interlanguage link|link-interwiki|birth-date|death-date|"
-            "birth date text|start-date|end-date|dts|le|noflip|no italics|"
-            "ruby|ルビ|nowraplinks|linktext|visible anchor|vanchor|anchored|interlanguage link multi|illm|nihongo2|sup|sub|"
-            "citation needed span|cn span|"
-            "仮リンク|要出典|要出典範囲|補助漢字フォント|jis2004フォント|僻字|僻|internal link helper|"
-            "국기나라|한자|날짜한글화|référence nécessaire|refnec|référence souhaitée|"
-            "cita requerida|geburtsdatum|sterbedatum",
-            partial(_argument, "1"),
-        ),
-        ("lang|langx|lang-x|langr|llang|script/arabic|rtl", partial(_argument, "2")),
-        ("нп|нп2|нп3|нп4|нп5|не переведено|не переведено 5", partial(_first_of, ("2", "1"))),
-        ("lien", partial(_first_of, ("texte", "trad", "fr", "1"))),
-        ('"', _quoted),
-        ("読み仮名|読み仮名 ruby不使用", _reading),
-        ("zh|chinese|korean", partial(_all, "; ")),
-        (
-            "date de naissance|date de décès|date-|date de mort|fecha|fecha de nacimiento|fecha de defunción|"
-            "др|дс|дата рождения|дата смерти|dni|dnibr|falecimento|morte|nascimento|data di nascita",
-            _day_first,
-        ),
-        ("1er", lambda arguments, _: f"1er {arguments.get('1', '').strip()}".strip()),
-        ("unité|unité/2|plage de dates|сс3|сс2", partial(_positions, " ")),
-        ("val", lambda arguments, _: f"{arguments.get('1', '')} {arguments.get('u', arguments.get('ul', ''))}".strip()),
-        ("siglo", lambda arguments, _: f"siglo {arguments.get('1', '').strip()}"),
-        ("s|siècle|-s|s-", _siecle),
-        ("bio", _bio),
-        ("transliteration|transl|xlit|translit|tlit|literal translation|lit.", _last),
-        ("ordinal|ord", partial(_argument, "1")),
-        ("tsl", partial(_first_of, ("3", "2"))),
-        ("circa|c.|ca.|ca|approx", partial(_prefixed, "c.")),
-        ("floruit|fl.|fl", partial(_prefixed, "fl.")),
-        ("reign|r.", partial(_prefixed, "r.")),
-        ("born|b.", partial(_prefixed, "b.")),
-        ("died|d.", partial(_prefixed, "d.")),
-        ("nihongo|nihongo foot|nihongo krt", _nihongo),
-        (
-            "birth date|birth date and age|death date|death date and age|start date|end date|film date|bda|dda|"
-            "start date and age|end date and age|birthdate|date of birth|출생일|사망일|출생일과 나이|사망일과 나이|"
-            "生年月日と年齢|没年齢|死亡年月日と没年齢|生年月日|出生日期|出生日期及年龄|死亡日期",
-            _date,
-        ),
-        ("birth year and age|birth year|death year and age|birth based on age as of date", _year_of_birth),
-        ("date", _date_or_text),
-        ("oldstyledate|old style date", _old_style),
-        ("oldstyledatedy|oldstyledateny|old style dates", _old_style_with_year),
-        ("convert|cvt|convinfobox", _convert),
-        ("frac|fraction|sfrac", _fraction),
-        ("as of", _as_of),
-        ("bd", _life),
-        ("nbsp|nbs|space|spaces|sp|thinsp|thin space|hair space|hairsp|px2", partial(_fixed, " ")),
-        ("spaced ndash|spaced en dash|snd|snds|spnd|sndash|spndash|ndash spaced", partial(_fixed, " – ")),
-        ("ndash|en dash|–", partial(_fixed, "–")),
-        ("mdash|em dash|—|spaced mdash", partial(_fixed, "—")),
-        ("'|apostrophe", partial(_fixed, "'")),
-        ("'s", partial(_fixed, "'s")),
-        ("!|pipe", partial(_fixed, "|")),
-        ("=", partial(_fixed, "=")),
-        ("·|•|dot|middot|bullet|bull", partial(_fixed, " · ")),
-        ("\"'|\" '|'\"|' \"", partial(_fixed, "\"'")),
-        ("us$|usd", lambda arguments, _: f"US${arguments.get('1', '').strip()}"),
-        ("£|gbp|pound sterling", lambda arguments, _: f"£{arguments.get('1', '').strip()}"),
-        ("€|euro|eur", lambda arguments, _: f"€{arguments.get('1', '').strip()}"),
-        (_QUOTE_NAMES, partial(_first_of, ("text", "quote", "quotetext", "1"))),
-    ]
-    ships = {name.lower(): partial(_ship, name) for name in ("USS", "HMS", "HMAS", "SS", "RMS", "MS", "USNS", "SMS")}
-    return {name: renderer for names, renderer in by_text for name in names.split("|") if name} | ships
-
-
-_TABLE = _table()
+_BY_NAMES: list[tuple[str, _Renderer]] = [
+    (
+        "nowrap|nobr|nobreak|small|smaller|big|large|larger|nobold|noitalic|abbr|abbrv|tooltip|sic|em|strong|"
+        "not a typo|as written|proper name|nastaliq|script|unicode|iast|hebrew|rtl-lang|polytonic|smallcaps|sc|"
+        "small caps|formatnum|nts|gaps|number|ill|interlanguage link|link-interwiki|birth-date|death-date|"
+        "birth date text|start-date|end-date|dts|le|noflip|no italics|"
+        "ruby|ルビ|nowraplinks|linktext|visible anchor|vanchor|anchored|interlanguage link multi|illm|nihongo2|sup|sub|"
+        "citation needed span|cn span|"
+        "仮リンク|要出典|要出典範囲|補助漢字フォント|jis2004フォント|僻字|僻|internal link helper|"
+        "국기나라|한자|날짜한글화|référence nécessaire|refnec|référence souhaitée|"
+        "cita requerida|geburtsdatum|sterbedatum",
+        partial(_argument, "1"),
+    ),
+    ("lang|langx|lang-x|langr|llang|script/arabic|rtl", partial(_argument, "2")),
+    ("нп|нп2|нп3|нп4|нп5|не переведено|не переведено 5", partial(_first_of, ("2", "1"))),
+    ("lien", partial(_first_of, ("texte", "trad", "fr", "1"))),
+    ('"', _quoted),
+    ("読み仮名|読み仮名 ruby不使用", _reading),
+    ("zh|chinese|korean", partial(_all, "; ")),
+    (
+        "date de naissance|date de décès|date-|date de mort|fecha|fecha de nacimiento|fecha de defunción|"
+        "др|дс|дата рождения|дата смерти|dni|dnibr|falecimento|morte|nascimento|data di nascita",
+        _day_first,
+    ),
+    ("1er", lambda arguments, _: f"1er {arguments.get('1', '').strip()}".strip()),
+    ("unité|unité/2|plage de dates|сс3|сс2", partial(_positions, " ")),
+    ("val", lambda arguments, _: f"{arguments.get('1', '')} {arguments.get('u', arguments.get('ul', ''))}".strip()),
+    ("siglo", lambda arguments, _: f"siglo {arguments.get('1', '').strip()}"),
+    ("s|siècle|-s|s-", _siecle),
+    ("bio", _bio),
+    ("transliteration|transl|xlit|translit|tlit|literal translation|lit.", _last),
+    ("ordinal|ord", partial(_argument, "1")),
+    ("tsl", partial(_first_of, ("3", "2"))),
+    ("circa|c.|ca.|ca|approx", partial(_prefixed, "c.")),
+    ("floruit|fl.|fl", partial(_prefixed, "fl.")),
+    ("reign|r.", partial(_prefixed, "r.")),
+    ("born|b.", partial(_prefixed, "b.")),
+    ("died|d.", partial(_prefixed, "d.")),
+    ("nihongo|nihongo foot|nihongo krt", _nihongo),
+    (
+        "birth date|birth date and age|death date|death date and age|start date|end date|film date|bda|dda|"
+        "start date and age|end date and age|birthdate|date of birth|출생일|사망일|출생일과 나이|사망일과 나이|"
+        "生年月日と年齢|没年齢|死亡年月日と没年齢|生年月日|出生日期|出生日期及年龄|死亡日期",
+        _date,
+    ),
+    ("birth year and age|birth year|death year and age|birth based on age as of date", _year_of_birth),
+    ("date", _date_or_text),
+    ("oldstyledate|old style date", _old_style),
+    ("oldstyledatedy|oldstyledateny|old style dates", _old_style_with_year),
+    ("convert|cvt|convinfobox", _convert),
+    ("frac|fraction|sfrac", _fraction),
+    ("as of", _as_of),
+    ("bd", _life),
+    ("nbsp|nbs|space|spaces|sp|thinsp|thin space|hair space|hairsp|px2", partial(_fixed, " ")),
+    ("spaced ndash|spaced en dash|snd|snds|spnd|sndash|spndash|ndash spaced", partial(_fixed, " – ")),
+    ("ndash|en dash|–", partial(_fixed, "–")),
+    ("mdash|em dash|—|spaced mdash", partial(_fixed, "—")),
+    ("'|apostrophe", partial(_fixed, "'")),
+    ("'s", partial(_fixed, "'s")),
+    ("!|pipe", partial(_fixed, "|")),
+    ("=", partial(_fixed, "=")),
+    ("·|•|dot|middot|bullet|bull", partial(_fixed, " · ")),
+    ("\"'|\" '|'\"|' \"", partial(_fixed, "\"'")),
+    ("us$|usd", lambda arguments, _: f"US${arguments.get('1', '').strip()}"),
+    ("£|gbp|pound sterling", lambda arguments, _: f"£{arguments.get('1', '').strip()}"),
+    ("€|euro|eur", lambda arguments, _: f"€{arguments.get('1', '').strip()}"),
+    (_QUOTE_NAMES, partial(_first_of, ("text", "quote", "quotetext", "1"))),
+]
+"""Names of templates, with bars between them -> how they are shown."""
+_SHIPS = ("USS", "HMS", "HMAS", "SS", "RMS", "MS", "USNS", "SMS")
+_TABLE: dict[str, _Renderer] = {
+    **{name: renderer for names, renderer in _BY_NAMES for name in names.split("|") if name},
+    **{name.lower(): partial(_ship, name) for name in _SHIPS},
+}

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from ditto_core import settings as configuration
+from ditto_core import configuration
 from ditto_core.ledger import Ledger
 from ditto_core.records import Section
 from ditto_core.settings import Settings

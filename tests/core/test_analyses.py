@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
+from ditto_core.configuration import load, parse
 from ditto_core.errors import InvalidInput
 from ditto_core.evaluation import ablations, leaderboard, supervision_matrix
 from ditto_core.evaluation.scores import compare, scores
 from ditto_core.evaluation.supervision_matrix import Matrix
 from ditto_core.records import Judgement
-from ditto_core.settings import load, parse
 
 
 def judged(role: str, consistency: float) -> Judgement:
@@ -18,7 +18,7 @@ def judged(role: str, consistency: float) -> Judgement:
 
 
 def scored(consistency: float) -> dict[str, Any]:
-    return scores([judged("A", consistency)], 100, 1)
+    return scores([judged("A", consistency), judged("B", consistency)], 100, 1)
 
 
 def model(name: str, **more: Any) -> dict[str, Any]:

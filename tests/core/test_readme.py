@@ -4,7 +4,7 @@ from pathlib import Path
 
 import typer.main
 
-from ditto_core import settings, settings_table
+from ditto_core import configuration, settings_table
 from flows.cli import app
 
 ROOT = Path(__file__).parents[2]
@@ -12,7 +12,7 @@ README = (ROOT / "README.md").read_text("utf-8")
 
 
 def test_the_table_of_settings_is_what_the_models_say() -> None:
-    table = settings_table.render(settings.load(assignments=["knowledge.contact=you@example.org"]))
+    table = settings_table.render(configuration.load(assignments=["knowledge.contact=you@example.org"]))
     written = (ROOT / "docs" / "settings.md").read_text("utf-8")
     assert table == written, "run: ditto settings --set knowledge.contact=you@example.org > docs/settings.md"
 

@@ -91,6 +91,15 @@ def test_the_interval_resamples_sessions_not_turns() -> None:
     assert high == pytest.approx(0.5 + half, abs=0.1)
 
 
+def test_one_session_has_a_mean_and_no_interval() -> None:
+    alone, silent = judged("Q1", [1, 0]), judged("Q2", [None, None])
+    for rows in ([alone], [alone, silent]):
+        found = scores(rows, 200, 1)["all"]["consistency"]
+        assert (found["mean"], found["low"], found["high"]) == (0.5, None, None)
+    paired = compare([alone], [alone], 200, 1)["all"]["consistency"]
+    assert (paired["difference"], paired["low"], paired["high"]) == (0.0, None, None)
+
+
 def test_the_same_seed_gives_the_same_interval() -> None:
     rows = [judged(f"Q{number}", [number % 3 == 0, 1]) for number in range(9)]
     assert scores(rows, 300, 4) == scores(rows, 300, 4)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ditto_core import settings
+from ditto_core import configuration
 from ditto_core.errors import InvalidInput
 from ditto_core.generation.generator import Completion, Failure, Outcome, Request
 from ditto_core.recipe import ModelIdentity
@@ -42,7 +42,7 @@ def profile(label: str, memory: str) -> Profile:
 @pytest.fixture
 def talk() -> Talk:
     roles = {"Ada": profile("Ada", "She wrote the first program."), "Bo": profile("Bo", "He kept bees.")}
-    made = Talk(settings.load("demo"), roles, Echo())
+    made = Talk(configuration.load("demo"), roles, Echo())
     made.say("/role Ada")
     return made
 

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from ditto_core import settings as configuration
+from ditto_core import configuration
 from ditto_core.errors import InvalidInput
 from ditto_core.settings import Settings
 from flows import exporting, importing

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from ditto_core.configuration import load
 from ditto_core.errors import InvalidInput
 from ditto_core.ledger import Ledger
 from ditto_core.records import Article, Character, Profile, Section
-from ditto_core.settings import Settings, load
+from ditto_core.settings import Settings
 from ditto_core.shards import ShardKey, ShardStore
 from flows.plan import plan
 from tasks import handover, recipes

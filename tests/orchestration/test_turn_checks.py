@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ditto_core import languages
-from ditto_core import settings as configuration
+from ditto_core import configuration, languages
 from ditto_core.errors import InvalidInput
 from ditto_core.records import Article, Character, Dialogue, Profile, Query, Turn
 from ditto_core.settings import Settings

@@ -16,7 +16,6 @@ from ditto_core.generation.transformers_engine import TransformersGenerator
 from ditto_core.records import Message
 from ditto_core.settings import GenerationSettings
 
-pytest.importorskip("vllm.version", reason="vLLM is not installed")
 # vLLM's own imports and PyTorch's deprecations, not ours.
 pytestmark = pytest.mark.filterwarnings("ignore")
 

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from ditto_core import settings
+from ditto_core import configuration
 from ditto_core.errors import InvalidInput
 
 
 def test_layers_are_laid_over_each_other(tmp_path: Path) -> None:
     config = tmp_path / "ditto.toml"
     config.write_text("[training]\nmax_steps = 7\nseed = 1\n")
-    loaded = settings.load("demo", config, ["training.seed=2"], data_root="there")
+    loaded = configuration.load("demo", config, ["training.seed=2"], data_root="there")
     assert (loaded.training.max_steps, loaded.training.seed, loaded.data_root) == (7, 2, "there")
     assert loaded.generation.model == "embedded"
 
@@ -30,21 +30,21 @@ def test_layers_are_laid_over_each_other(tmp_path: Path) -> None:
 )
 def test_a_mistake_is_explained(assignment: str, problem: str) -> None:
     with pytest.raises(InvalidInput, match=problem):
-        settings.load("demo", None, [assignment])
+        configuration.load("demo", None, [assignment])
 
 
 def test_wikimedia_needs_a_contact_before_the_first_request() -> None:
     with pytest.raises(InvalidInput, match=r"set knowledge.contact"):
-        settings.load("paper")
-    assert settings.load("paper", None, ["knowledge.contact=me@example.org"]).training.learning_rate == 2e-6
+        configuration.load("paper")
+    assert configuration.load("paper", None, ["knowledge.contact=me@example.org"]).training.learning_rate == 2e-6
 
 
 def test_an_unknown_preset_lists_the_known_ones() -> None:
     with pytest.raises(InvalidInput, match="known: demo, lora, paper, tiny"):
-        settings.load("huge")
+        configuration.load("huge")
 
 
 def test_a_file_that_is_no_toml_is_named(tmp_path: Path) -> None:
     (tmp_path / "x.toml").write_text("a = = b")
     with pytest.raises(InvalidInput, match=r"x.toml"):
-        settings.load("demo", tmp_path / "x.toml")
+        configuration.load("demo", tmp_path / "x.toml")
