@@ -16,7 +16,7 @@ from flows.evaluation import AFTER, seed_and_tuned
 from flows.knowledge import collect
 from flows.simulation import simulate
 from flows.training import train
-from tasks import handover, recipes, resources
+from tasks import resources, training
 
 
 @stage.stage_flow("variant")
@@ -25,7 +25,7 @@ def run_variant(settings: Settings, trains: bool) -> measuring.Measured:
     if trains:
         assemble(settings)
         train(settings)
-        folder = handover.take_value(settings, "model", recipes.training_recipe(settings), "train")["folder"]
+        folder = training.tuned_model(settings)["folder"]
         model = next(one for one in seed_and_tuned(settings, str(folder)) if one.name == AFTER)
     else:
         model = ModelSettings(name="simulator", generation=settings.generation, system_role=settings.evaluation.system_role)

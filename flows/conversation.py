@@ -15,7 +15,7 @@ from ditto_core.records import Message, Profile
 from ditto_core.settings import Settings
 from ditto_core.shards import ShardStore, write_text
 from flows.stage import use_environment
-from tasks import handover, recipes, resources
+from tasks import handover, recipes, resources, training
 
 HELP = "/role NAME · /profile on|off · /save FILE · /help · an empty line ends the talk"
 
@@ -134,4 +134,4 @@ def _folder(settings: Settings, model: str) -> str:
         return resources.seed_llm(settings).model
     if model != "after":
         raise InvalidInput(f"--model {model!r}: expected before or after")
-    return str(handover.take_value(settings, "model", recipes.training_recipe(settings), "train")["folder"])
+    return str(training.tuned_model(settings)["folder"])

@@ -18,7 +18,7 @@ from ditto_core.recipe import digest
 from ditto_core.settings import ModelSettings, Settings
 from ditto_core.shards import ShardStore
 from flows import measuring, stage
-from tasks import handover, recipes, resources
+from tasks import handover, recipes, resources, training
 
 BEFORE, AFTER = "before", "after"
 
@@ -28,7 +28,7 @@ def evaluate(settings: Settings) -> stage.StageResult:
     """Score the seed LLM and the tuned one on roles that were never trained, and the other models that the settings name."""
     started, calls = time.monotonic(), resources.model_calls()
     tests = measuring.take_tests(settings)
-    tuned = handover.take_value(settings, "model", recipes.training_recipe(settings), "train")
+    tuned = training.tuned_model(settings)
     models = [*seed_and_tuned(settings, str(tuned["folder"])), *settings.evaluation.models]
     measured = measuring.measure(settings, tests, models)
     shown = measuring.contestants(settings, measured)

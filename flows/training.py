@@ -26,7 +26,7 @@ def train(settings: Settings) -> stage.StageResult:
     recipe = recipes.training_recipe(settings)
     resources.release()  # the engine's memory is the trainer's now
     result = training.fine_tune.with_options(task_run_name="fine-tune")(settings, digest([recipe, dataset.digest]), dataset)
-    handover.leave_value(settings, "model", recipe, {"folder": result.folder, "losses": result.losses})
+    handover.leave_value(settings, "model", recipe, {"folder": result.folder, "losses": result.losses, "dataset": dataset.folder})
     rows = dataset.rows["train"]
     create_markdown_artifact(
         f"{result.steps} steps on {rows} conversations, loss {result.losses[-1][1]:.4f}, validation loss "

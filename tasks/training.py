@@ -1,15 +1,34 @@
 """Task of the training stage: one fine-tuning run in its own process."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from ditto_core.dataset.publish import DatasetRef
+from ditto_core.errors import InvalidInput
 from ditto_core.settings import Settings
 from ditto_core.training import launch
 from ditto_core.training.run import TrainingResult, TrainingSpec
-from tasks import reporting, resources
+from tasks import handover, recipes, reporting, resources
+
+
+def tuned_model(settings: Settings) -> Mapping[str, Any]:
+    """What `train` left for these settings: "folder", "losses", and "dataset", the folder that it learned from.
+
+    Raises:
+        InvalidInput: Nothing yet, or it was trained on an earlier dataset than the one that is there now.
+    """
+    tuned = handover.take_value(settings, "model", recipes.training_recipe(settings), "train")
+    made = handover.take_value(settings, "dataset", recipes.dataset_recipe(settings), "assemble")
+    if tuned.get("dataset") != made["folder"]:
+        raise InvalidInput(
+            f"the model in {tuned['folder']!r} was trained on another dataset than {made['folder']!r}, which is newer. "
+            f"Run `ditto train` with the same settings first."
+        )
+    return tuned
 
 
 @task(name="fine-tune", cache_policy=NO_CACHE)  # launch.fine_tune finds a finished run by its digest itself
