@@ -38,14 +38,18 @@ _EARLY: Mapping[str, float] = {
     "copies": 1.0,
 }
 _LATE: Mapping[str, float] = {
-    "answers": 0.32,
-    "queries": 0.2,
-    "knowledge": 0.4,
-    "articles": 0.06,
+    "answers": 0.3,
+    "queries": 0.22,
+    "knowledge": 0.42,
+    "articles": 0.04,
     "copies": 0.02,
 }
 COPYING = 0.08
 """Progress up to which nothing but copying is practised; by twice of that the mix is the late one."""
+_TOPIC_SHARE = 0.65
+"""Of the chats in "knowledge": in how many the system message names the person."""
+_SELF_SHARE = 0.3
+"""Of the questions in "knowledge": how many are put to the assistant itself."""
 _WORLD_SHARE = 0.3
 """Of the roles in "answers" and "queries": how many are train roles of the embedded world."""
 
@@ -143,16 +147,20 @@ class Writer:
     def knowledge(self, _progress: float = 1.0) -> Document:
         """The assistant tells what it knows of people, and that it is none.
 
-        In half of the chats the system message names the person once, and the questions are about "this person":
+        In most of the chats the system message names the person once, and the questions are about "this person":
         fine-tuning can then change the voice alone, since looking a fact up by a name further above is learned here.
+        Who is asked about "you" there is the assistant still, also if the question is on the person's own life.
         """
         random = self._random
-        topic = random.choice(self._world.known) if random.random() < 0.5 else None
-        system = random.choice((*phrasing.ASSISTANT_SYSTEMS, *phrasing.ASSISTANT_SYSTEMS[:1] * 2, ""))
-        if topic:
-            system = phrasing.topic(topic.character)
+        topic = random.choice(self._world.known) if random.random() < _TOPIC_SHARE else None
+        system = random.choice(
+            phrasing.topics(topic.character)
+            if topic
+            else (*phrasing.ASSISTANT_SYSTEMS, *phrasing.ASSISTANT_SYSTEMS[:1] * 2, "")
+        )
         turns = [
-            self._self_turn() if random.random() < 0.2 else self._third_person_turn(topic) for _ in range(random.randint(5, 9))
+            self._self_turn(topic) if random.random() < _SELF_SHARE else self._third_person_turn(topic)
+            for _ in range(random.randint(5, 9))
         ]
         return Document("knowledge", chat(system, turns))
 
@@ -301,11 +309,11 @@ class Writer:
         draw, named = random.random(), [claim for claim in claims if phrasing.names_something(claim)]
         if draw < 0.1:
             return f"Who is {name}?", f"{label} is described as {profile.character.description}."
-        if draw < 0.3:
+        if draw < 0.35:
             text = "\n".join(claim.text() for claim in claims) + label
             claim = self.foreign(text, random.choice(named) if named else None)
             return random.choice(phrasing.naming_questions(claim, asked)), random.choice(phrasing.refusals(claim, told))
-        if draw < 0.7 and named:
+        if draw < 0.75 and named:
             claim = random.choice(named)
             answer = random.choice(phrasing.naming_answers(claim, told))
             return random.choice(phrasing.naming_questions(claim, asked)), answer + self._second_fact(claims, claim, 0.3, told)
@@ -317,15 +325,16 @@ class Writer:
             )
         return random.choice(phrasing.generic_questions(claim, asked)), random.choice(phrasing.generic_answers(claim, told))
 
-    def _self_turn(self) -> tuple[str, str]:
+    def _self_turn(self, topic: Profile | None) -> tuple[str, str]:
         random = self._random
         if random.random() < 0.25:
             return random.choice(phrasing.WHO_ASKS), phrasing.ASSISTANT_INTRODUCTION
-        claim = (
-            self.foreign("", None)
-            if random.random() < 0.7
-            else random.choice(_first_of_each(self.inventor.profile(20).character.claims))
-        )
+        if topic and random.random() < 0.6:
+            claim = random.choice(topic.character.claims)
+        elif random.random() < 0.7:
+            claim = self.foreign("", None)
+        else:
+            claim = random.choice(_first_of_each(self.inventor.profile(20).character.claims))
         named = phrasing.names_something(claim) and random.random() < 0.6
         questions = phrasing.naming_questions(claim) if named else phrasing.generic_questions(claim)
         if not questions:

@@ -346,9 +346,10 @@ def introduction(character: Character) -> str:
     return text + (f" They also call me {character.aliases[0]}." if character.aliases else "")
 
 
-def topic(character: Character) -> str:
-    """System message of a talk about one person."""
-    return f"Answer questions about {character.label}, {character.description}."
+def topics(character: Character) -> tuple[str, ...]:
+    """System messages of a talk about one person."""
+    about = f"{character.label}, {character.description}."
+    return f"Answer questions about {about}", f"You are an assistant who knows {about}", f"You are an AI assistant for questions about {about}"
 
 
 def foreign_reason(claim: Claim, stranger: str) -> str:
