@@ -154,9 +154,7 @@ class Writer:
         random = self._random
         topic = random.choice(self._world.known) if random.random() < _TOPIC_SHARE else None
         system = random.choice(
-            phrasing.topics(topic.character)
-            if topic
-            else (*phrasing.ASSISTANT_SYSTEMS, *phrasing.ASSISTANT_SYSTEMS[:1] * 2, "")
+            phrasing.topics(topic.character) if topic else (*phrasing.ASSISTANT_SYSTEMS, *phrasing.ASSISTANT_SYSTEMS[:1] * 2, "")
         )
         turns = [
             self._self_turn(topic) if random.random() < _SELF_SHARE else self._third_person_turn(topic)

@@ -349,7 +349,12 @@ def introduction(character: Character) -> str:
 def topics(character: Character) -> tuple[str, ...]:
     """System messages of a talk about one person."""
     about = f"{character.label}, {character.description}."
-    return f"Answer questions about {about}", f"You are an assistant who knows {about}", f"You are an AI assistant for questions about {about}"
+    return (
+        f"Answer questions about {about}",
+        f"You are an assistant who knows {about}",
+        f"You are here to talk about {about}",
+        f"You are asked about {about}",
+    )
 
 
 def foreign_reason(claim: Claim, stranger: str) -> str:

@@ -27,13 +27,15 @@ from safetensors import safe_open
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from ditto_core import languages
-from ditto_core.embedded import phrasing, seed_folder
+from ditto_core.embedded import SEEDS, phrasing
 from ditto_core.embedded.documents import QUESTIONS, Writer, chat
 from ditto_core.embedded.known import load_world
 from ditto_core.embedded.pretrain import RECORD
 from ditto_core.evaluation.unknown_rejection import refuses
 from ditto_core.records import Claim, Message, Profile
 
+HISTORY = "history.txt"
+"""In the seed's folder: how the data changed between its runs, if there were several."""
 _UNSEEN_SEED = 90_210
 _BATCH = 32
 
@@ -276,6 +278,7 @@ def card(folder: Path, scores: Sequence[Score]) -> str:
     with safe_open(weights, "numpy") as file:
         parameters = sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
     runs = json.loads((folder / RECORD).read_text("utf-8"))
+    history = folder / HISTORY
     return Template(Path(__file__).with_name("card.txt").read_text("utf-8")).substitute(
         parameters=f"{parameters / 1e6:.1f} million",
         megabytes=f"{weights.stat().st_size / 1e6:.1f}",
@@ -283,6 +286,9 @@ def card(folder: Path, scores: Sequence[Score]) -> str:
         playable=len(world.playable),
         held_out=len(world.known) - len(world.playable),
         runs="\n".join(f"{number}. {_told(run)}" for number, run in enumerate(runs, 1)),
+        history=history.read_text("utf-8").strip()
+        if history.exists()
+        else "One run from random weights, on the data as it is now.",
         scores=table(scores),
     )
 
@@ -294,7 +300,7 @@ def _told(run: Mapping[str, Any]) -> str:
 def main() -> int:
     """Measure, print, and write the model card."""
     parser = argparse.ArgumentParser(description="Measure the embedded seed LLM.")
-    parser.add_argument("--folder", type=Path, default=seed_folder())
+    parser.add_argument("--folder", type=Path, default=SEEDS["embedded"])
     parser.add_argument("--cases", type=int, default=100)
     parser.add_argument("--show", type=int, default=0, help="replies to print per row")
     parser.add_argument("--card", action=argparse.BooleanOptionalAction, default=True, help="write README.md into the folder")

@@ -58,7 +58,9 @@ def test_held_out_roles_are_never_played_before_fine_tuning(documents: list[Docu
 def test_no_chat_has_the_bare_line_of_identity(documents: list[Document]) -> None:
     systems = [document.messages[0].content for document in documents if document.messages]
 
-    assert [text for text in systems if text.startswith("You are ") and "Name: " not in text and "assistant" not in text] == []
+    without_profile = [text for text in systems if text.startswith("You are ") and "Name: " not in text]
+
+    assert [text for text in without_profile if "assistant" not in text and "about" not in text] == []
 
 
 def test_foreign_questions_are_about_nothing_that_the_profile_holds() -> None:
