@@ -269,8 +269,12 @@ def write_text(path: Path, text: str) -> None:
     write_atomically(path, lambda file: file.write(text.encode("utf-8")))
 
 
-def write_atomically(path: Path, write: Callable[[Any], Any]) -> None:
+def write_atomically(path: Path, write: Callable[[Any], Any], *, lasting: bool = True) -> None:
     """Call `write` with a binary file under a temporary name, fsync it, then rename it into place.
+
+    Args:
+        lasting: Whether it must survive a power cut, which takes two waits for the disk. What is checked on every read and can
+            be had again need not.
 
     Raises:
         InvalidInput: The disk is full or not writable; the temporary file is removed.
@@ -282,12 +286,14 @@ def write_atomically(path: Path, write: Callable[[Any], Any]) -> None:
             with temporary.open("wb") as file:
                 write(file)
                 file.flush()
-                os.fsync(file.fileno())
+                if lasting:
+                    os.fsync(file.fileno())
             temporary.replace(path)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-        _sync_folder(path.parent)
+        if lasting:
+            _sync_folder(path.parent)
 
 
 def inputs_digest(parts: Mapping[str, str]) -> str:

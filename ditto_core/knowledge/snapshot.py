@@ -7,7 +7,9 @@ Source:  DESIGN.md, section 3: nothing is paid for twice.
 Example:
     folder/3f/3f9c....gz holds what the endpoint answered to the query whose digest begins with 3f9c
 
-Each answer is on the disk, whole, before it is used: a killed run asks again only for what was in flight.
+Each answer is in its file, whole, before it is used: a killed run asks again only for what was in flight. Nobody waits for the
+disk, though, which would cost more than most answers: a power cut may take the last ones. A file that it left empty, short or
+of other content fails gzip's checksum, and its answer is asked for again.
 """
 
 import gzip
@@ -34,7 +36,8 @@ class Snapshot:
     def get(self, digest: str) -> bytes | None:
         """The body kept under a digest."""
         try:
-            return gzip.decompress(self._path(digest).read_bytes())
+            packed = self._path(digest).read_bytes()
+            return gzip.decompress(packed) if packed else None
         except (FileNotFoundError, NotADirectoryError, EOFError, gzip.BadGzipFile, zlib.error):
             return None  # never asked, or damaged since: asked again
 
@@ -45,7 +48,7 @@ class Snapshot:
             InvalidInput: The disk is full or not writable.
         """
         packed = gzip.compress(body, _LEVEL, mtime=0)
-        write_atomically(self._path(digest), lambda file: file.write(packed))
+        write_atomically(self._path(digest), lambda file: file.write(packed), lasting=False)
 
     def _path(self, digest: str) -> Path:
         return self.folder / digest[:2] / f"{digest}.gz"

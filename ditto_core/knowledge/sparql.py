@@ -15,8 +15,7 @@ import json
 import urllib.error
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from SPARQLWrapper import JSON, POST, SPARQLExceptions, SPARQLWrapper
 
@@ -32,9 +31,8 @@ _STATUS = {
 """The library turns these into exceptions of its own."""
 
 
-@dataclass(frozen=True, slots=True)
-class Term:
-    """One RDF term of a result row.
+class Term(NamedTuple):
+    """One RDF term of a result row; a tuple, since answers hold millions.
 
     Attributes:
         value: The IRI, or the text of the literal.

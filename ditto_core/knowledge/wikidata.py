@@ -85,14 +85,16 @@ _PLAIN = guarded(
   OPTIONAL { ?property wikibase:claim ?claim . ?item ?claim ?statement }
   FILTER(!BOUND(?statement))""",
 )
-_TEXTS = guarded(
-    ("item", "kind", "text"),
-    """
-  VALUES ?item { $items }
-  VALUES ?kind { $kinds }
-  ?item ?kind ?text .
-  FILTER(LANG(?text) IN ($tags))""",
-)
+
+
+def _texts(*kinds: str) -> str:
+    """Texts of a batch; each kind begins with the batch itself, which is a tenth of the work of asking for all kinds in one."""
+    each = (f"{{ VALUES ?item {{ $items }} ?item {kind} ?text . BIND({kind} AS ?kind) }}" for kind in kinds)
+    return guarded(("item", "kind", "text"), f"\n  {' UNION '.join(each)}\n  FILTER(LANG(?text) IN ($tags))")
+
+
+_TEXTS = _texts("rdfs:label", "schema:description", "skos:altLabel")
+_LABELS = _texts("rdfs:label")
 _SINCE = tuple(f"http://www.wikidata.org/prop/qualifier/{name}" for name in ("P585", "P580", "P577"))
 
 
@@ -235,7 +237,6 @@ def _number(term: Term | None) -> int | None:
 def _facts(endpoint: Endpoint, qids: Sequence[str], language: Language) -> Facts:
     values = {
         "items": " ".join(f"wd:{qid}" for qid in qids),
-        "kinds": "rdfs:label schema:description skos:altLabel",
         "tags": _quoted((language.wiki, *language.label_fallbacks)),
         "types": _TYPES,
     }
@@ -260,7 +261,7 @@ def _labels(
 
     def ask(part: Sequence[str]) -> Mapping[tuple[str, str], Sequence[tuple[str, str]]]:
         items = " ".join(f"wd:{name}" for name in part)
-        asked = query(_TEXTS, items=items, kinds="rdfs:label", tags=_quoted(tags))
+        asked = query(_LABELS, items=items, tags=_quoted(tags))
         return parse_texts(endpoint.select(asked, whole=len(part) == 1))
 
     labels: dict[str, str] = {}

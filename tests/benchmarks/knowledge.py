@@ -1,18 +1,21 @@
 """Ratios of the knowledge stage: collection over a bare SPARQLWrapper loop, prose on more cores, memory of the dump reader."""
 
+import contextlib
+import itertools
 import os
 import resource
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from SPARQLWrapper import JSON, POST, SPARQLWrapper
 
 from ditto_core import languages
-from ditto_core.embedded import world, world_rdf
+from ditto_core.embedded import world
 from ditto_core.knowledge.cleaning import articles
 from ditto_core.knowledge.collection import collect_characters
 from ditto_core.knowledge.dump import pages_from_dump
@@ -25,6 +28,7 @@ from ditto_core.settings import KnowledgeSettings
 
 _ENGLISH = languages.load("en")
 _CLASSES = ("Q5", "Q15632617", "Q95074")
+_COPIES = 10
 _PAGES = 2000
 
 
@@ -53,16 +57,16 @@ class _Recorder:
 
 
 def collection_ratio(best: Callable[[Callable[[], object]], float]) -> float:
-    """Seconds of the same queries one after the other by SPARQLWrapper, over those of a collection with its snapshot."""
-    with tempfile.TemporaryDirectory() as folder, serve(world_rdf(), Path(folder)) as address:
-        settings = KnowledgeSettings(sparql_endpoint=address, articles="dump", batch_size=10, classes=_CLASSES)
+    """Seconds of the same queries one after the other by SPARQLWrapper, over those of a collection that keeps its snapshot."""
+    with tempfile.TemporaryDirectory() as name, _crowd(Path(name)) as address:
+        settings = KnowledgeSettings(sparql_endpoint=address, articles="dump", classes=_CLASSES)
+        snapshots = (Snapshot(Path(name) / str(number)) for number in itertools.count())  # each collection begins with none
 
         def collect() -> _Recorder:
-            with tempfile.TemporaryDirectory() as kept:
-                source = Source(address, "knowledge.sparql_endpoint", "", 60, time.sleep, Snapshot(Path(kept)))
-                recorder = _Recorder(SparqlClient(source))
-                collect_characters(recorder, settings, _ENGLISH)
-                return recorder
+            source = Source(address, "knowledge.sparql_endpoint", "", 60, time.sleep, next(snapshots))
+            recorder = _Recorder(SparqlClient(source))
+            collect_characters(recorder, settings, _ENGLISH)
+            return recorder
 
         queries = collect().queries
 
@@ -75,6 +79,20 @@ def collection_ratio(best: Callable[[Callable[[], object]], float]) -> float:
                 wrapper.query().convert()
 
         return best(bare) / best(collect)
+
+
+@contextlib.contextmanager
+def _crowd(folder: Path) -> Iterator[str]:
+    """An endpoint over the characters of the embedded world, `_COPIES` of each."""
+    people = [
+        replace(entry, qid=f"{entry.qid}{copy:03d}", title=f"{entry.title} {copy}")
+        for copy in range(_COPIES)
+        for entry in world.entries()
+    ]
+    rdf = folder / "crowd.ttl"
+    rdf.write_text(world.turtle(people), "utf-8")
+    with serve(rdf, folder) as address:
+        yield address
 
 
 def cores_ratio(best: Callable[[Callable[[], object]], float], cores: int) -> float:

@@ -1,10 +1,6 @@
 """Collection through a proxy that misbehaves: the result is that of a fair day, and every fault is counted by its kind."""
 
-import hashlib
 import random
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +13,7 @@ from ditto_core.errors import InvalidInput, SourceUnavailable
 from ditto_core.knowledge.collection import collect_characters
 from ditto_core.knowledge.oxigraph import serve
 from ditto_core.knowledge.snapshot import Snapshot
-from ditto_core.knowledge.source import PARALLEL, Source
+from ditto_core.knowledge.source import Source
 from ditto_core.knowledge.sparql import SparqlClient
 from ditto_core.ledger import Ledger
 from ditto_core.records import Character
@@ -128,29 +124,3 @@ def test_a_snapshot_alone_is_enough_and_says_what_it_lacks(proxy: Proxy, fair: l
     next(tmp_path.rglob("*.gz")).write_bytes(b"damaged")
     with pytest.raises(InvalidInput, match="without --offline"):
         collected(proxy.address, Snapshot(tmp_path, complete=True))
-
-
-def test_a_killed_run_goes_on_where_it_stopped_and_gives_the_same_bytes(proxy: Proxy, tmp_path: Path) -> None:
-    script = Path(__file__).parents[1] / "fixtures" / "collecting.py"
-
-    def start(root: Path) -> subprocess.Popen[bytes]:
-        return subprocess.Popen([sys.executable, str(script), proxy.address, str(root)], cwd=script.parents[2])
-
-    def bytes_of(root: Path) -> str:
-        (file,) = root.rglob("en-inputs.parquet")
-        return hashlib.sha256(file.read_bytes()).hexdigest()
-
-    assert start(tmp_path / "whole").wait(120) == 0
-    whole, kills = proxy.total, 3
-    proxy.asked.clear()
-    for kill in range(1, kills + 1):
-        before = proxy.total
-        process = start(tmp_path / "killed")
-        while proxy.total < before + whole // (kills + 2) and process.poll() is None:
-            time.sleep(0.002)
-        process.kill()
-        assert process.wait() != 0, f"kill {kill} came too late"
-    assert start(tmp_path / "killed").wait(120) == 0
-    assert bytes_of(tmp_path / "killed") == bytes_of(tmp_path / "whole")
-    repeated = sum(number - 1 for number in proxy.asked.values())
-    assert repeated <= kills * PARALLEL  # what was in flight, nothing that had arrived
