@@ -133,7 +133,7 @@ def model_identity(folder: Path) -> ModelIdentity:
 
 
 STAGE_VERSIONS: Mapping[str, int] = {
-    "knowledge": 2,
+    "knowledge": 3,
     "simulation": 2,
     "dataset": 2,
     "training": 2,

@@ -21,6 +21,7 @@ import mwparserfromhell
 from mwparserfromhell import nodes
 
 from ditto_core.knowledge.templates import is_quote, shown
+from ditto_core.knowledge.variants import resolved
 from ditto_core.knowledge.wikis import CANONICAL, CATEGORY, FILE, MEDIA, SKIPPED_HEADINGS
 from ditto_core.languages import Language
 from ditto_core.records import Section
@@ -37,12 +38,6 @@ _BLOCK_TAGS = frozenset({"blockquote", "p", "div", "poem", "center", "hr", "pre"
 _LIST_MARK = "\x00"  # starts a line that the page shows as a list item
 
 _LINK = re.compile(r"\[\[([^\[\]|<>{}\n]+)")
-_VARIANT = re.compile(r"-\{((?:[^{}]|\{\{[^{}]*\}\})*)\}-")  # innermost first; templates may be inside
-_FORM = re.compile(r"(zh(?:-[a-z]+)?)\s*:\s*(.*?)\s*(?:;\s*(?=(?:[^;:]*=>\s*)?zh[a-z-]*\s*:)|;?\s*$)", re.DOTALL)
-_TAG = re.compile(r"(?:zh(?:-[a-z]+)?)?")
-_FLAGS = frozenset("ASTRDNH-+")  # show and convert, title, raw, describe, name, hidden rule, remove and add a rule
-_HIDDEN_FLAGS = frozenset("HTDN-")
-_SIMPLIFIED = ("zh-cn", "zh-hans", "zh-sg", "zh-my")
 _STYLE = re.compile(r"'{2,5}")
 _SWITCH = re.compile(r"__[A-ZÄÖÜ]{3,}__")
 _LEFT_REF = re.compile(r"<ref\b[^<>]*/>|<ref\b.*?(?:</ref\s*>|$)", re.IGNORECASE)
@@ -95,9 +90,10 @@ def prose(
     """
     names = {**CANONICAL, **namespaces}
     walk = _Walk(language, names)
-    code = mwparserfromhell.parse(_in_variant(wikitext, language), skip_style_tags=True)
-    walk.add(code.nodes)
-    sections = [Section(heading, _clean(text)) for heading, text in _kept(walk.sections(), language)]
+    in_variant, convert = resolved(wikitext, _variant(language))
+    walk.add(mwparserfromhell.parse(in_variant, skip_style_tags=True).nodes)
+    converted = [(level, convert(heading), convert(text)) for level, heading, text in walk.sections()]
+    sections = [Section(heading, _clean(text)) for heading, text in _kept(converted, language)]
     return tuple(section for section in sections if section.text), _links(wikitext, names)
 
 
@@ -263,27 +259,7 @@ def _links(wikitext: str, namespaces: Mapping[str, int]) -> tuple[str, ...]:
     return tuple(titles)
 
 
-def _in_variant(wikitext: str, language: Language) -> str:
-    """Chinese wikis write -{zh-hans:A; zh-hant:B}- where their scripts or words differ; one form of each stays."""
-    if "-{" not in wikitext:
-        return wikitext
-    asked = tuple(tag for tag in language.label_fallbacks if tag.startswith("zh"))
-    order = dict.fromkeys((*asked[:1], *(_SIMPLIFIED if asked[:1] != ("zh-hant",) else ()), *asked))
-    before = ""
-    while before != wikitext:
-        before, wikitext = wikitext, _VARIANT.sub(lambda match: _variant(match[1], tuple(order)), wikitext)
-    return wikitext
-
-
-def _variant(markup: str, order: tuple[str, ...]) -> str:
-    """What a reader of the first variant of `order` that has a form sees of the inside of -{...}-."""
-    flags, bar, body = markup.partition("|")
-    names = {flag.strip() for flag in flags.split(";")}
-    if not bar or not all(name in _FLAGS or _TAG.fullmatch(name) for name in names):
-        body, names = markup, set()
-    if names & _HIDDEN_FLAGS:
-        return ""
-    forms: dict[str, str] = {tag: form.strip() for tag, form in _FORM.findall(body)}
-    if not forms:
-        return body
-    return next((forms[tag] for tag in order if tag in forms), next(iter(forms.values())))
+def _variant(language: Language) -> str:
+    """The reader's variant of a Chinese wiki: that of the language's labels, where a script stands for its largest place."""
+    first = next((tag for tag in language.label_fallbacks if tag.startswith("zh")), "zh-hans")
+    return {"zh-hans": "zh-cn", "zh-hant": "zh-tw"}.get(first, first)
