@@ -17,30 +17,19 @@ Example:
 Everything here is pure.
 """
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from ditto_core.knowledge.sentences import sentences
 from ditto_core.languages import Language
 from ditto_core.records import Article, Character, Profile
 
 _SUMMARY_SENTENCES = 3
-# Initials and titles before a name end no sentence: George W. Bush, Mr. Babbage.
-_NO_END = r"(?<!\b\w\.)(?<!\b(?:Mr|Dr|St|Jr|Sr|Lt|vs|ca)\.)(?<!\b(?:Mrs|Rev|Gen|Col|Sgt|Mme)\.)(?<!\bProf\.)"
-_SENTENCE_END = re.compile(
-    rf"(?:(?<=[.!?]){_NO_END}|(?<=[.!?][\"'”’)]))\s+(?=[\"'“‘(]?[^\Wa-z])"
-    r"|(?<=[。！？])(?![」』”’）])|(?<=[。！？][」』”’）])"
-)
 
 
 def build(character: Character, article: Article) -> Profile:
     """Join a character and its article; the summary is the first sentences of the lead."""
     lead = article.sections[0].text if article.sections else ""
     return Profile(character, article, " ".join(sentences(lead)[:_SUMMARY_SENTENCES]))
-
-
-def sentences(text: str) -> list[str]:
-    """Split prose into sentences; before a lower-case word, and after initials and titles, a dot ends none."""
-    return [part.strip() for part in _SENTENCE_END.split(text) if part and part.strip()]
 
 
 def facts(profile: Profile) -> list[str]:

@@ -25,6 +25,8 @@ _Renderer = Callable[[Arguments, Language], str]
 _OF_A_LANGUAGE = re.compile(
     r"[Ll]ang-[A-Za-z-]+|[Ll]ink-[A-Za-z-]+|[A-Z]?[a-z]{1,2}S"
 )  # {{lang-ru|..}}, {{link-en|..}}, {{LaS|..}}
+_FUNCTIONS = frozenset({"formatnum", "lc", "uc", "lcfirst", "ucfirst", "nowrap"})
+_ISO_DATE = re.compile(r"(\d{4})-(\d\d)(?:-(\d\d))?")
 _CENTURY = re.compile(r"([ivx]+)e siècle")
 
 
@@ -37,7 +39,10 @@ def shown(name: str, arguments: Arguments, language: Language) -> str:
         language: Whose words dates are written in.
     """
     key = " ".join(name.replace("_", " ").lower().split())
-    renderer = _TABLE.get(key)
+    function, colon, value = name.partition(":")
+    if colon and function.strip().lower() in _FUNCTIONS:  # {{formatnum:1234}}
+        return value.strip()
+    renderer = _TABLE.get(key) or _OF_A_WIKI.get(language.wiki, {}).get(key)
     if renderer is None and _OF_A_LANGUAGE.fullmatch(name.strip()):
         renderer = partial(_argument, "1")
     if renderer is None and (match := _CENTURY.fullmatch(key)):
@@ -64,7 +69,22 @@ def _first_of(keys: tuple[str, ...], arguments: Arguments, _: Language) -> str:
 
 
 def _all(separator: str, arguments: Arguments, _: Language) -> str:
-    return separator.join(filter(None, (arguments[key].strip() for key in arguments)))
+    return separator.join(dict.fromkeys(filter(None, (arguments[key].strip() for key in arguments))))
+
+
+def _measure(arguments: Arguments, _: Language) -> str:
+    """{{unité|12.5|km|2}}, {{M|50|k|g}}: a number, then the parts of its unit."""
+    number, *unit = (arguments[key].strip() for key in arguments if key.isdigit())
+    return f"{number} {''.join(unit)}".strip()
+
+
+def _titled(title: str, arguments: Arguments, _: Language) -> str:
+    return f"{title} {arguments.get('1', '').strip()}".strip()
+
+
+def _in_quotes(arguments: Arguments, _: Language) -> str:
+    """{{citation|mot}} of the French Wikipedia."""
+    return f"« {arguments.get('1', '').strip()} »"
 
 
 def _positions(separator: str, arguments: Arguments, _: Language) -> str:
@@ -84,6 +104,8 @@ def _reading(arguments: Arguments, _: Language) -> str:
 def _day_first(arguments: Arguments, language: Language) -> str:
     """{{date|2|juin|1833}}, {{ДР|9|9|1828}}: day, month as number or word, year."""
     day, month, year = (arguments.get(key, "").strip() for key in ("1", "2", "3"))
+    if " " in day:  # a whole date, and then perhaps a subject
+        return day
     if day.isdigit() and month.isdigit() and year.isdigit():
         return _date({"1": year, "2": month, "3": day}, language)
     return " ".join(filter(None, (day, month, year)))
@@ -103,7 +125,9 @@ def _siecle(arguments: Arguments, language: Language) -> str:
 def _bio(arguments: Arguments, _: Language) -> str:
     """{{Bio|...}} writes the first sentence of Italian biographies."""
     said = {key: " ".join(arguments[key].split()) for key in arguments}
-    name = " ".join(filter(None, (said.get("Titolo"), said.get("Nome"), said.get("Cognome"))))
+    name = " ".join(filter(None, (said.get("Titolo"), said.get("Nome"), said.get("Cognome"), said.get("PostCognome"))))
+    if said.get("PostCognomeVirgola"):
+        name = f"{name}, {said['PostCognomeVirgola']}"
     birth = " ".join(filter(None, (said.get("GiornoMeseNascita"), said.get("AnnoNascita"))))
     death = " ".join(filter(None, (said.get("GiornoMeseMorte"), said.get("AnnoMorte"))))
     born = ", ".join(filter(None, (said.get("LuogoNascita"), birth)))
@@ -112,6 +136,7 @@ def _bio(arguments: Arguments, _: Language) -> str:
     women = said.get("Sesso") == "F"
     is_or_was = ("è stata una" if women else "è stato un") if death else ("è una" if women else "è un")
     work = " e ".join(filter(None, (said.get("Attività"), said.get("Attività2"))))
+    work = f"{work}{'' if said.get('AttivitàAltre', '').startswith(',') else ' '}{said.get('AttivitàAltre', '')}".strip()
     end = said.get("FineIncipit") or f"{is_or_was} {work} {said.get('Nazionalità', '')}".strip()
     return f"{name} ({inside}) {end}{said.get('PostNazionalità', '')}." if inside else f"{name} {end}."
 
@@ -130,8 +155,8 @@ def _ship(prefix: str, arguments: Arguments, _: Language) -> str:
 
 
 def _nihongo(arguments: Arguments, _: Language) -> str:
-    english, kanji, romaji = (arguments.get(key, "").strip() for key in ("1", "2", "3"))
-    inside = ", ".join(filter(None, (kanji, romaji)))
+    english, kanji, romaji, more = (arguments.get(key, "").strip() for key in ("1", "2", "3", "4"))
+    inside = ", ".join(filter(None, (kanji, romaji, more or arguments.get("extra", "").strip())))
     if not english:
         return f"{romaji} ({kanji})" if romaji and kanji else romaji or kanji
     return f"{english} ({inside})" if inside else english
@@ -140,11 +165,13 @@ def _nihongo(arguments: Arguments, _: Language) -> str:
 def _date(arguments: Arguments, language: Language) -> str:
     """{{birth date|1809|2|12}} and its relatives; further arguments are another date."""
     year, month, day = (arguments.get(key, "").strip() for key in ("1", "2", "3"))
+    if match := _ISO_DATE.fullmatch(year):
+        year, month, day = match.groups("")
     if not year.isdigit():
         return year
     words = language.words["dates"]
     if not (month.isdigit() and 1 <= int(month) <= 12):
-        return year
+        return " ".join(filter(None, (year, month, day))) if month and not month.isdigit() else year
     pattern = words["day"] if day.isdigit() else words["month"]
     name = language.months[int(month) - 1]
     return pattern.replace("$day", str(int(day)) if day.isdigit() else "").replace("$month", name).replace("$year", year)
@@ -212,7 +239,8 @@ def _life(arguments: Arguments, _: Language) -> str:
 
 _QUOTE_NAMES = (
     "quote|blockquote|cquote|quotation|rquote|bquote|quote text|block quote|centered quote|poemquote|"
-    "zitat|citation bloc|début citation|cita|citazione|citaat|cytat|цитата|인용문|인용|引用|引文"
+    "zitat|citation bloc|début citation|cita|citazione|citaat|cytat|citat|citát|sitat|цитата|인용문|인용|引用|引文|"
+    "quotation|اقتباس|گفتاورد|ציטוט|उद्धरण|উক্তি|alıntı|trích dẫn"
 )
 _QUOTES = frozenset(_QUOTE_NAMES.split("|"))
 
@@ -221,31 +249,44 @@ _BY_NAMES: list[tuple[str, _Renderer]] = [
     (
         "nowrap|nobr|nobreak|small|smaller|big|large|larger|nobold|noitalic|abbr|abbrv|tooltip|sic|em|strong|"
         "not a typo|as written|proper name|nastaliq|script|unicode|iast|hebrew|rtl-lang|polytonic|smallcaps|sc|"
-        "small caps|formatnum|nts|gaps|number|ill|interlanguage link|link-interwiki|birth-date|death-date|"
+        "small caps|formatnum|nts|gaps|number|link-interwiki|birth-date|death-date|"
         "birth date text|start-date|end-date|dts|le|noflip|no italics|"
-        "ruby|ルビ|nowraplinks|linktext|visible anchor|vanchor|anchored|interlanguage link multi|illm|nihongo2|sup|sub|"
+        "ruby|ルビ|nowraplinks|linktext|visible anchor|vanchor|anchored|nihongo2|sup|sub|"
         "citation needed span|cn span|"
         "仮リンク|要出典|要出典範囲|補助漢字フォント|jis2004フォント|僻字|僻|internal link helper|"
         "국기나라|한자|날짜한글화|référence nécessaire|refnec|référence souhaitée|"
-        "cita requerida|geburtsdatum|sterbedatum",
+        "cita requerida|geburtsdatum|sterbedatum|comment|subst:comment|не переведено 2|не переведено 3|iw|iw2|"
+        "versalita|versalitas|fmtn|旧字体|senza fonte|ang.|niem.|fr.|łac.|ros.|wł.|hiszp.|gr.|jap.|إنج|فرن|ألم|אנ|"
+        "юлианская дата|año|year",
         partial(_argument, "1"),
     ),
-    ("lang|langx|lang-x|langr|llang|script/arabic|rtl", partial(_argument, "2")),
+    ("lang|langx|lang-x|langr|llang|script/arabic|rtl|langue|w języku|vjazyce2|cizojazyčně|dil|شبك", partial(_argument, "2")),
+    ("font color|fontcolor|color|fontsize", _last),
+    ("ill|interlanguage link|illm|interlanguage link multi", partial(_first_of, ("lt", "1"))),
     ("нп|нп2|нп3|нп4|нп5|не переведено|не переведено 5", partial(_first_of, ("2", "1"))),
     ("lien", partial(_first_of, ("texte", "trad", "fr", "1"))),
     ('"', _quoted),
     ("読み仮名|読み仮名 ruby不使用", _reading),
     ("zh|chinese|korean", partial(_all, "; ")),
     (
-        "date de naissance|date de décès|date-|date de mort|fecha|fecha de nacimiento|fecha de defunción|"
-        "др|дс|дата рождения|дата смерти|dni|dnibr|falecimento|morte|nascimento|data di nascita",
+        "date de naissance|date de naissance-|date de décès|date de décès-|date-|date de mort|fecha|fecha de nacimiento|"
+        "fecha de defunción|fecha de fallecimiento|др|дс|дн|дата рождения|дата смерти|дата народження|дата смерті|"
+        "dni|dnibr|dtlink|falecimento|morte|nascimento|data di nascita|datum|fødselsdato|dødsdato|syntymäaika|kuolinaika",
         _day_first,
     ),
     ("1er", lambda arguments, _: f"1er {arguments.get('1', '').strip()}".strip()),
-    ("unité|unité/2|plage de dates|сс3|сс2", partial(_positions, " ")),
+    ("unité|unité/2", _measure),
+    ("plage de dates|сс|осс|сс3|сс2|nombre|num|число|unidad|unit|jednostka|変換", partial(_positions, " ")),
+    ("guil|guillemets", _in_quotes),
+    ("séc|século", partial(_titled, "século")),
+    ("av jc|av. j.-c.|avant jc", partial(_fixed, "av. J.-C.")),
+    ("до н. э.|до н.э.", partial(_fixed, "до н. э.")),
+    ("a.c.|a. c.|ac", partial(_fixed, "a. C.")),
+    ("ق.م|ق م", partial(_fixed, "ق.م")),
+    ("absatz|سخ|clear|-", partial(_fixed, " ")),
     ("val", lambda arguments, _: f"{arguments.get('1', '')} {arguments.get('u', arguments.get('ul', ''))}".strip()),
     ("siglo", lambda arguments, _: f"siglo {arguments.get('1', '').strip()}"),
-    ("s|siècle|-s|s-", _siecle),
+    ("s|siècle|-s|s-|s mini-|s mini|sp-", _siecle),
     ("bio", _bio),
     ("transliteration|transl|xlit|translit|tlit|literal translation|lit.", _last),
     ("ordinal|ord", partial(_argument, "1")),
@@ -259,14 +300,23 @@ _BY_NAMES: list[tuple[str, _Renderer]] = [
     (
         "birth date|birth date and age|death date|death date and age|start date|end date|film date|bda|dda|"
         "start date and age|end date and age|birthdate|date of birth|출생일|사망일|출생일과 나이|사망일과 나이|"
-        "生年月日と年齢|没年齢|死亡年月日と没年齢|生年月日|出生日期|出生日期及年龄|死亡日期",
+        "生年月日と年齢|没年齢|死亡年月日と没年齢|生年月日|出生日期|出生日期及年龄|死亡日期|"
+        "تاريخ الميلاد|تاريخ الوفاة|تاريخ الميلاد والعمر|تاريخ الوفاة والعمر|"
+        "जन्म तिथि|मृत्यु तिथि|जन्म तिथि और आयु|जन्म तिथि एवं आयु|doğum tarihi|ölüm tarihi|doğum tarihi ve yaşı|"
+        "ölüm tarihi ve yaşı|ngày sinh|ngày mất|ngày sinh và tuổi|ngày mất và tuổi|födelsedatum|dödsdatum|"
+        "födelsedatum och ålder|dödsdatum och ålder|datum narození|datum úmrtí|datum narození a věk|"
+        "data|dnv|dúv|tanggal lahir|tanggal lahir dan umur|วันเกิด|วันเกิดและอายุ|ημερομηνία γέννησης|ημερομηνία θανάτου",
         _date,
     ),
-    ("birth year and age|birth year|death year and age|birth based on age as of date", _year_of_birth),
+    (  # the Persian ones count another calendar's months
+        "birth year and age|birth year|death year and age|birth based on age as of date|تاریخ تولد|تاریخ مرگ|تاریخ تولد و سن",
+        _year_of_birth,
+    ),
+    ("和暦", lambda arguments, _: f"{arguments.get('1', '').strip()}年"),
     ("date", _date_or_text),
     ("oldstyledate|old style date", _old_style),
     ("oldstyledatedy|oldstyledateny|old style dates", _old_style_with_year),
-    ("convert|cvt|convinfobox", _convert),
+    ("convert|cvt|convinfobox|변환|konwersja", _convert),
     ("frac|fraction|sfrac", _fraction),
     ("as of", _as_of),
     ("bd", _life),
@@ -286,6 +336,12 @@ _BY_NAMES: list[tuple[str, _Renderer]] = [
     (_QUOTE_NAMES, partial(_first_of, ("text", "quote", "quotetext", "1"))),
 ]
 """Names of templates, with bars between them -> how they are shown."""
+_TITLES = ("Mme", "Mlle", "Mgr", "n°", "Ste", "St")
+_OF_A_WIKI: Mapping[str, Mapping[str, _Renderer]] = {
+    "fr": {"citation": _in_quotes, **{title.lower(): partial(_titled, title) for title in _TITLES}},
+    "it": {"m": _measure},
+}
+"""Templates that mean something else, or nothing, in other wikis."""
 _SHIPS = ("USS", "HMS", "HMAS", "SS", "RMS", "MS", "USNS", "SMS")
 _TABLE: dict[str, _Renderer] = {
     **{name: renderer for names, renderer in _BY_NAMES for name in names.split("|") if name},

@@ -43,17 +43,26 @@ _HEADINGS = (
     "參考文獻|参考资料|參考資料|外部链接|外部連結|参见|參見|注释|註釋|"
     "مراجع|المراجع|وصلات خارجية|انظر أيضا|انظر أيضًا|هوامش|منابع|پانویس|جستارهای وابسته|پیوند به بیرون|"
     "הערות שוליים|לקריאה נוספת|קישורים חיצוניים|ראו גם|kaynakça|dış bağlantılar|ayrıca bakınız|"
-    "tham khảo|liên kết ngoài|xem thêm|chú thích|källor|externa länkar|se även|noter|referenser"
+    "مصادر|المصادر|روابط خارجية|الهوامش|ملاحظات|حواشي|اقرأ أيضا|اقرأ أيضًا|طالع أيضا|طالع أيضًا|انظر ايضا|یادداشت‌ها|"
+    "सन्दर्भ|संदर्भ|बाहरी कड़ियाँ|बाहरी कड़ियां|इन्हें भी देखें|टिप्पणी|टीका टिप्पणी|তথ্যসূত্র|বহিঃসংযোগ|আরও দেখুন|"
+    "tham khảo|liên kết ngoài|xem thêm|chú thích|källor|externa länkar|se även|noter|referenser|litteratur|"
+    "referanser|eksterne lenker|se også|kilder|henvisninger|eksterne henvisninger|lähteet|aiheesta muualla|katso myös|"
+    "reference|externí odkazy|související články|literatura|poznámky|externé odkazy|referencie|"
+    "jegyzetek|források|további információk|kapcsolódó szócikkek|irodalom|"
+    "note și referințe|referințe|legături externe|vezi și|παραπομπές|εξωτερικοί σύνδεσμοι|δείτε επίσης|"
+    "referències|vegeu també|enllaços externs|referensi|pranala luar|lihat pula|catatan kaki|"
+    "อ้างอิง|แหล่งข้อมูลอื่น|ดูเพิ่ม|ביבליוגרפיה"
 )
 SKIPPED_HEADINGS = frozenset(_HEADINGS.split("|"))
 
 # {{JPN}} shows a flag and a name.
-_COUNTRY_CODES = "JPN USA GBR FRA DEU ITA CHN KOR RUS ESP IND CAN"
+_COUNTRY_CODES = "JPN USA GBR FRA DEU ITA CHN KOR RUS ESP IND CAN PRC ROC TWN"
 _COUNTRY_NAMES: Mapping[str, str] = {
-    "ja": "日本|アメリカ合衆国|イギリス|フランス|ドイツ|イタリア|中国|韓国|ロシア|スペイン|インド|カナダ",
-    "zh": "日本|美国|英国|法国|德国|意大利|中国|韩国|俄罗斯|西班牙|印度|加拿大",
-    "ko": "일본|미국|영국|프랑스|독일|이탈리아|중국|대한민국|러시아|스페인|인도|캐나다",
-    "en": "Japan|United States|United Kingdom|France|Germany|Italy|China|South Korea|Russia|Spain|India|Canada",
+    "ja": "日本|アメリカ合衆国|イギリス|フランス|ドイツ|イタリア|中国|韓国|ロシア|スペイン|インド|カナダ|中国|中華民国|台湾",
+    "zh": "日本|美国|英国|法国|德国|意大利|中国|韩国|俄罗斯|西班牙|印度|加拿大|中国|中华民国|台湾",
+    "ko": "일본|미국|영국|프랑스|독일|이탈리아|중국|대한민국|러시아|스페인|인도|캐나다|중국|중화민국|대만",
+    "en": "Japan|United States|United Kingdom|France|Germany|Italy|China|South Korea|Russia|Spain|India|Canada|China|"
+    "Republic of China|Taiwan",
 }
 _CODES = _COUNTRY_CODES.lower().split()
 

@@ -20,6 +20,7 @@ from typing import Any
 import mwparserfromhell
 from mwparserfromhell import nodes
 
+from ditto_core.knowledge.sentences import ENDS_SENTENCE, sentences
 from ditto_core.knowledge.templates import is_quote, shown
 from ditto_core.knowledge.variants import resolved
 from ditto_core.knowledge.wikis import CANONICAL, CATEGORY, FILE, MEDIA, SKIPPED_HEADINGS
@@ -39,26 +40,25 @@ _LIST_MARK = "\x00"  # starts a line that the page shows as a list item
 
 _LINK = re.compile(r"\[\[([^\[\]|<>{}\n]+)")
 _STYLE = re.compile(r"'{2,5}")
-_SWITCH = re.compile(r"__[A-ZÄÖÜ]{3,}__")
+_SWITCH = re.compile(r"__[^\W\d_]{3,}(?:_[^\W\d_]+)*__")
 _LEFT_REF = re.compile(r"<ref\b[^<>]*/>|<ref\b.*?(?:</ref\s*>|$)", re.IGNORECASE)
 _LEFT_TAG = re.compile(r"</?[a-zA-Z][^<>\n]*>")
 _LEFT_LINE = re.compile(r"^\s*(?:[|!}]|\{\||\{\{)")
 _HATNOTES = re.compile(r"\A\s*(?:''(?!').*''\s*\n\s*)+")  # "This article is about ...", in italics above the lead
-_NAVIGATION = re.compile(r"\s[|·•»→]\s|^[«←]")  # "previous | next"
+_NAVIGATION = re.compile(r"\s[|·•→]\s|^←|^«[^»]*$|^[^«]*»$")  # "previous | next", "next »", but not « a quotation »
 # A file's link that is never closed, to the end of its line.
 _LEFT_FILE = re.compile(r"[^\W\d]+:[^|\n\[\]]+\.(?:jpe?g|png|svg|gif|tiff?|webp|og[gv]|webm|pdf)\s*\|.*", re.IGNORECASE)
 _LEFT_BRACKETS = re.compile(r"\[\[|\]\]|\{\{|\}\}")
 _BARE_URL = re.compile(r"\[?\bhttps?://[^\s\]]+\]?")
-_ENDS_SENTENCE = re.compile(r"[.!?…。！？][\"'”’»)\]]*$")
 _SPACES = re.compile(r"[ \t\u00a0\u2000-\u200b\u202f\u3000]+")
 _BRACKET = re.compile(r"[(\[（]")
 _IN_BRACKETS = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
         (r"[,;]?\s*\b(?:pronounced|pronunciation:?|IPA:?|listen|audio)\s*(?=[;,)])", ""),
-        (r"([(\[（])[\s,;:，、；：]+", r"\1"),
-        (r"[\s,;:，、；：]+([)\]）])", r"\1"),
-        (r"[(（\[](?:\s|or|and|also|lit\.|[*†~〜～–—―－・·/,;:，、；：])*[)）\]]", ""),
+        (r"([(\[（])[\s,;:，、；：؛،]+", r"\1"),
+        (r"[\s,;:，、；：؛،]+([)\]）])", r"\1"),
+        (r"[(（\[](?:\s|or|and|also|lit\.|[*†~〜～–—―－・·/,;:，、；：؛،])*[)）\]]", ""),
         (r"\[\d{1,3}\]", ""),
     )
 )
@@ -222,16 +222,23 @@ def _clean(raw: str) -> str:
         if not text.strip() or _LEFT_LINE.match(text):
             continue
         text = _tidied(_LEFT_FILE.sub("", text) if "|" in text else text)
-        if not any(map(str.isalnum, text)) or (_NAVIGATION.search(text) and not _ENDS_SENTENCE.search(text)):
+        if not any(map(str.isalnum, text)) or (_NAVIGATION.search(text) and not ENDS_SENTENCE.search(text)):
             continue
-        if _LIST_MARK in line and not _ENDS_SENTENCE.search(text):
+        if _LIST_MARK in line and not ENDS_SENTENCE.search(text):
             if announces:  # "His works:" and then a list that is no prose
-                paragraphs.pop()
+                paragraphs.append(_without_announcement(paragraphs.pop()))
                 announces = False
             continue
         announces = text.endswith((":", "："))
         paragraphs.append(text)
-    return "\n".join(paragraphs[:-1] if announces else paragraphs)
+    if announces:
+        paragraphs.append(_without_announcement(paragraphs.pop()))
+    return "\n".join(filter(None, paragraphs))
+
+
+def _without_announcement(paragraph: str) -> str:
+    """A paragraph without its last sentence."""
+    return paragraph.removesuffix(sentences(paragraph)[-1]).rstrip()
 
 
 def _tidied(text: str) -> str:

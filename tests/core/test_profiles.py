@@ -7,6 +7,7 @@ import pytest
 from ditto_core import languages
 from ditto_core.knowledge import profiles
 from ditto_core.knowledge.collection import build_profiles
+from ditto_core.knowledge.sentences import sentences
 from ditto_core.records import Article, Character, Claim, Section
 
 ENGLISH = languages.load("en")
@@ -67,7 +68,7 @@ def test_a_retrieved_passage_comes_right_after_the_lead_and_only_once() -> None:
     ],
 )
 def test_sentences_end_where_a_reader_ends_them(text: str, expected: list[str]) -> None:
-    assert profiles.sentences(text) == expected
+    assert sentences(text) == expected
 
 
 def test_facts_are_claims_then_sentences() -> None:

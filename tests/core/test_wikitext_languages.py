@@ -11,6 +11,7 @@ from ditto_core.languages import Language
 ENGLISH, CHINESE, KOREAN = (languages.load(code) for code in ("en", "zh", "ko"))
 TAIWAN = replace(CHINESE, label_fallbacks=("zh-hant", "zh-tw"))
 JAPANESE = replace(ENGLISH, code="ja", wiki="ja")  # languages without a folder of their own
+FRENCH = replace(ENGLISH, code="fr", wiki="fr")
 OTHER = replace(ENGLISH, code="xx", wiki="xx")
 
 
@@ -94,6 +95,68 @@ def read(wikitext: str, language: Language) -> list[str]:
             "[[Fichier:a.jpg|vignette|x]]\n== Notes et références ==\n{{Références}}\n[[Catégorie:x]]",
             ["Jean, né le 1 mai 1769 au XVIIIe siècle, haut de 1.80 m, voit le XIXe siècle."],
             id="fr-dates-and-centuries",
+        ),
+        pytest.param(
+            FRENCH,
+            "'''Victor''', né le {{date-|26 février 1802|en littérature}}, mort le {{Date de décès-|22 mai 1885}} au {{s-|XIX}}, "
+            "dit {{citation|grand homme}} par {{Mme|Drouet}}, pesait {{unité|70,5|kg}}{{sfn|Hugo|1802|p=3}} ; il écrit "
+            "{{langue|en|light}}. Il a dit :\n== Voir aussi ==\nx",
+            [
+                "Victor, né le 26 février 1802, mort le 22 mai 1885 au XIXe siècle, dit « grand homme » par Mme Drouet, "
+                "pesait 70,5 kg; il écrit light."
+            ],
+            id="fr-quotes-titles-and-a-colon-without-its-list",
+        ),
+        pytest.param(
+            OTHER,
+            "{{Писатель\n|Имя = x\n}}\n'''Лев''' ({{ДР|28|8|1828}}, [[Тула]] — {{ДС|20|11|1910}}; {{lang-en|Leo}}) — "
+            "{{comment|граф|титул}}, {{нп3|друг||en|Friend}}, {{num|5|км}} от {{s|г. Тула}}.\n[[Файл:a.jpg|мини|Подпись]]\n"
+            "== Примечания ==\n{{примечания}}x",
+            ["Лев (28 August 1828, Тула — 20 November 1910; Leo) — граф, друг, 5 км от г. Тула."],
+            id="ru-dates-and-words",
+        ),
+        pytest.param(
+            OTHER,
+            "'''أحمد''' ({{إنج|Ahmad}}، ولد {{تاريخ الميلاد|1879|3|14}}) كاتب.{{مرجع}} قال: {{اقتباس|الحياة جميلة.}}"
+            "[[ملف:a.jpg|تصغير|شرح]]\n== المصادر ==\nx\n[[تصنيف:كتاب]]",
+            ["أحمد (Ahmad، ولد 14 March 1879) كاتب. قال: / الحياة جميلة."],
+            id="ar-dates-and-quotation",
+        ),
+        pytest.param(
+            OTHER,
+            "'''राम''' ({{lang-en|Ram}}; जन्म: {{जन्म तिथि|1900|8|15}}) लेखक थे।\n* उन्होंने एक पुस्तक लिखी।\n"
+            "== सन्दर्भ ==\n{{टिप्पणीसूची}}x\n== बाहरी कड़ियाँ ==\nx[[श्रेणी:लेखक]]",
+            ["राम (Ram; जन्म: 15 August 1900) लेखक थे। / उन्होंने एक पुस्तक लिखी।"],
+            id="hi-sentences-in-lists",
+        ),
+        pytest.param(
+            OTHER,
+            "'''Maria'''{{r|a}} ({{ang.|Mary}}, {{w języku|fr|Marie}}; ur. [[7 listopada]] [[1867]], zm. {{data|1934-07-04}}) – "
+            "uczona{{odn|x|1}}{{fakt}}. [[Plik:a.jpg|mały|Opis]]\n== Przypisy ==\nx\n[[Kategoria:x]]",
+            ["Maria (Mary, Marie; ur. 7 listopada 1867, zm. 4 July 1934) – uczona."],
+            id="pl-names-and-dates",
+        ),
+        pytest.param(
+            OTHER,
+            "'''Miguel''' ([[Alcalá]], {{fecha|29|9|1547}}-{{fecha de fallecimiento|22|4|1616}}), del {{siglo|XVI||s}} y el "
+            "siglo {{versalita|XVII}}.{{cita requerida}} [[Archivo:a.jpg|miniatura|Pie]]\n== Véase también ==\nx",
+            ["Miguel (Alcalá, 29 September 1547-22 April 1616), del siglo XVI y el siglo XVII."],
+            id="es-dates-and-centuries",
+        ),
+        pytest.param(
+            OTHER,
+            "'''Nguyễn''' ({{ngày sinh|1765|1|3}} – {{ngày mất|1820|9|16}}), '''Orhan''' ({{doğum tarihi|1952|6|7}}), "
+            "{{formatnum:12345}}.{{cần dẫn nguồn}}[[Tập tin:a.jpg|nhỏ|x]][[Dosya:a.jpg|sağ|x]]\n"
+            "== Tham khảo ==\nx\n== Kaynakça ==\nx",
+            ["Nguyễn (3 January 1765 – 16 September 1820), Orhan (7 June 1952), 12345."],
+            id="vi-tr-dates",
+        ),
+        pytest.param(
+            ENGLISH,
+            "__NOTOC__'''{{nihongo|Rei|例|Rei|born 5 January 1941}}''' ({{zh|s=李|t=李|p=Lǐ}}) saw {{ill|Foo|de|Bar|lt=the foo}} "
+            "in {{font color|red|red}}. Dr. Smith spoke. He named:\n* one\n* two\n",
+            ["Rei (例, Rei, born 5 January 1941) (李; Lǐ) saw the foo in red. Dr. Smith spoke."],
+            id="en-a-list-that-a-paragraph-announces",
         ),
         pytest.param(
             OTHER,

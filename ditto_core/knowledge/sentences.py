@@ -1,0 +1,26 @@
+"""Sentences: where one ends, in the scripts of many languages.
+
+Input:   prose.
+Output:  its sentences, in order, without the spaces between them.
+
+Example:
+    sentences("George W. Bush spoke. He left.")  ->  ["George W. Bush spoke.", "He left."]
+
+Everything here is pure.
+"""
+
+import re
+
+# Initials and titles before a name end no sentence: George W. Bush, Mr. Babbage.
+_NO_END = r"(?<!\b\w\.)(?<!\b(?:Mr|Dr|St|Jr|Sr|Lt|vs|ca)\.)(?<!\b(?:Mrs|Rev|Gen|Col|Sgt|Mme)\.)(?<!\bProf\.)"
+_SENTENCE_END = re.compile(
+    rf"(?:(?<=[.!?]){_NO_END}|(?<=[.!?][\"'”’)]))\s+(?=[\"'“‘(]?[^\Wa-z])"
+    r"|(?<=[।॥؟۔])\s+|(?<=[。！？])(?![」』”’）])|(?<=[。！？][」』”’）])"
+)
+ENDS_SENTENCE = re.compile(r"[.!?…।॥؟۔。！？][\"'”’»)\]」』）]*$")
+"""Found at the end of a text whose last sentence is whole."""
+
+
+def sentences(text: str) -> list[str]:
+    """Split prose into sentences; before a lower-case word, and after initials and titles, a dot ends none."""
+    return [part.strip() for part in _SENTENCE_END.split(text) if part and part.strip()]
