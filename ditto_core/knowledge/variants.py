@@ -68,6 +68,8 @@ class Conversion:
 
     def __call__(self, text: str) -> str:
         """The next piece in the variant's words; what a rule shows stays as it is."""
+        if _FROM_HERE not in text and not self._pattern:  # each rule leaves this mark
+            return text
         converts = True
         out = []
         for part in _MARK.split(text):

@@ -246,8 +246,11 @@ def _tidied(text: str) -> str:
         text = _LEFT_TAG.sub("", _LEFT_REF.sub("", text))
     if "://" in text:
         text = _BARE_URL.sub("", text)
-    text = _LEFT_BRACKETS.sub("", _SWITCH.sub("", _STYLE.sub("", text)))
-    text = _SPACES.sub(" ", text)
+    if "''" in text:
+        text = _STYLE.sub("", text)
+    if "__" in text:
+        text = _SWITCH.sub("", text)
+    text = _SPACES.sub(" ", _LEFT_BRACKETS.sub("", text))
     for pattern, replacement in (*_IN_BRACKETS, *_TIDY) if _BRACKET.search(text) else _TIDY:
         text = pattern.sub(replacement, text)
     return text.strip()
@@ -258,11 +261,12 @@ def _links(wikitext: str, namespaces: Mapping[str, int]) -> tuple[str, ...]:
     for match in _LINK.finditer(wikitext):
         target = match[1].strip()
         prefix, colon, _ = target.lstrip(":").partition(":")
-        name = prefix.strip().replace("_", " ").lower()
-        elsewhere = name in namespaces or name in _INTERWIKI or _LANGUAGE_LINK.fullmatch(prefix)
-        title = title_of(target)
-        if title and not (colon and elsewhere):
-            titles[html.unescape(title)] = None
+        if colon:
+            name = prefix.strip().replace("_", " ").lower()
+            if name in namespaces or name in _INTERWIKI or _LANGUAGE_LINK.fullmatch(prefix):
+                continue
+        if title := title_of(target):
+            titles[html.unescape(title) if "&" in title else title] = None
     return tuple(titles)
 
 
