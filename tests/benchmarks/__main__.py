@@ -7,11 +7,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import mwparserfromhell
-
-from ditto_core import languages
-from ditto_core.embedded import world
-from ditto_core.knowledge import wikitext
 from tests.benchmarks import assembly, generation, knowledge, orchestration, training
 
 _ROUNDS = 3
@@ -27,19 +22,9 @@ def best(run: Callable[[], object]) -> float:
     return min(times)
 
 
-def wikitext_ratio() -> float:
-    """Pages a second of clean prose over those of parse + strip_code, on the embedded articles."""
-    folder = Path(world.__file__).parent / "world" / "articles"
-    pages = [path.read_text("utf-8") for path in sorted(folder.glob("*.wiki"))]
-    english = languages.load("en")
-    ours = best(lambda: [wikitext.prose(page, english) for page in pages])
-    return best(lambda: [mwparserfromhell.parse(page).strip_code() for page in pages]) / ours
-
-
 def main() -> None:
     rows = [
         *generation.rows(best),
-        ("wikitext to clean prose, pages/s over parse + strip_code", wikitext_ratio(), "at least 0.7"),
         *knowledge.rows(best),
         *orchestration.rows(),
         ("peak memory of assemble, 1,000,000 turns over 10,000", assembly.memory_ratio(), "at most 1.5"),

@@ -1,4 +1,4 @@
-"""Ratios of the knowledge stage: collection over a bare SPARQLWrapper loop, prose on more cores, memory of the dump reader."""
+"""Ratios of the knowledge stage: collection over a bare SPARQLWrapper loop, prose over the bare parser and on more cores."""
 
 import contextlib
 import itertools
@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import mwparserfromhell
 from SPARQLWrapper import JSON, POST, SPARQLWrapper
 
 from ditto_core import languages
@@ -24,6 +25,7 @@ from ditto_core.knowledge.snapshot import Snapshot
 from ditto_core.knowledge.source import Source
 from ditto_core.knowledge.sparql import Row, SparqlClient
 from ditto_core.knowledge.wikipedia import Stored, default_site
+from ditto_core.knowledge.wikitext import prose
 from ditto_core.settings import KnowledgeSettings
 
 _ENGLISH = languages.load("en")
@@ -37,6 +39,7 @@ def rows(best: Callable[[Callable[[], object]], float]) -> list[tuple[str, float
     cores = len(os.sched_getaffinity(0))
     return [
         ("ranking and facts, characters/s over a bare SPARQLWrapper loop", collection_ratio(best), "at least 1.0"),
+        ("wikitext to clean prose, pages/s over parse + strip_code", wikitext_ratio(best), "at least 0.7"),
         (f"wikitext to prose, pages/s on {cores} cores over one", cores_ratio(best, cores), f"near {cores} on idle cores"),
         ("dump reader, peak memory at 10x the pages", memory_ratio(), "at most 1.2"),
     ]
@@ -95,17 +98,26 @@ def _crowd(folder: Path) -> Iterator[str]:
         yield address
 
 
+def wikitext_ratio(best: Callable[[Callable[[], object]], float]) -> float:
+    """Pages a second of clean prose over those of parse + strip_code, on one core and the same pages."""
+    pages = _articles() * 5
+    ours = best(lambda: [prose(page, _ENGLISH) for page in pages])
+    return best(lambda: [mwparserfromhell.parse(page).strip_code() for page in pages]) / ours
+
+
 def cores_ratio(best: Callable[[Callable[[], object]], float], cores: int) -> float:
-    """Seconds of one worker over those of all cores, on the embedded articles ten times."""
-    folder = Path(world.__file__).parent / "world" / "articles"
+    """Seconds of one worker over those of all cores, on the same pages ten times."""
     site = default_site(_ENGLISH)
     pages = [
-        (f"{path.stem}-{copy}", Stored(path.stem, 0, "", "1", "", "wikitext", path.read_text("utf-8"), site))
-        for copy in range(10)
-        for path in sorted(folder.glob("*.wiki"))
+        (str(number), Stored(str(number), 0, "", "1", "", "wikitext", text, site)) for number, text in enumerate(_articles() * 10)
     ]
     one, all_cores = (best(lambda n=n: list(articles(pages, "en", n, 60.0))) for n in (1, cores))
     return one / all_cores
+
+
+def _articles() -> list[str]:
+    folder = Path(world.__file__).parent / "world" / "articles"
+    return [path.read_text("utf-8") for path in sorted(folder.glob("*.wiki"))]
 
 
 def memory_ratio() -> float:
