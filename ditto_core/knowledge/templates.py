@@ -26,6 +26,7 @@ _OF_A_LANGUAGE = re.compile(
     r"[Ll]ang-[A-Za-z-]+|[Ll]ink-[A-Za-z-]+|[A-Z]?[a-z]{1,2}S"
 )  # {{lang-ru|..}}, {{link-en|..}}, {{LaS|..}}
 _FUNCTIONS = frozenset({"formatnum", "lc", "uc", "lcfirst", "ucfirst", "nowrap"})
+_SWITCHES = frozenset({"links", "first", "labels", "label", "out", "scase"})  # arguments that show nothing themselves
 _ISO_DATE = re.compile(r"(\d{4})-(\d\d)(?:-(\d\d))?")
 _CENTURY = re.compile(r"([ivx]+)e siècle")
 
@@ -69,7 +70,8 @@ def _first_of(keys: tuple[str, ...], arguments: Arguments, _: Language) -> str:
 
 
 def _all(separator: str, arguments: Arguments, _: Language) -> str:
-    return separator.join(dict.fromkeys(filter(None, (arguments[key].strip() for key in arguments))))
+    said = (arguments[key].strip() for key in arguments if key not in _SWITCHES)
+    return separator.join(dict.fromkeys(filter(None, said)))
 
 
 def _measure(arguments: Arguments, _: Language) -> str:
@@ -177,6 +179,11 @@ def _date(arguments: Arguments, language: Language) -> str:
     return pattern.replace("$day", str(int(day)) if day.isdigit() else "").replace("$month", name).replace("$year", year)
 
 
+def _second_date(arguments: Arguments, language: Language) -> str:
+    """{{死亡年月日と没年齢|birth|..|..|death|..|..}} of the Japanese Wikipedia shows the second date."""
+    return _date({str(place - 3): arguments[str(place)] for place in (4, 5, 6) if str(place) in arguments}, language)
+
+
 def _year_of_birth(arguments: Arguments, _: Language) -> str:
     return arguments.get("1", "").strip()
 
@@ -247,9 +254,9 @@ _QUOTES = frozenset(_QUOTE_NAMES.split("|"))
 
 _BY_NAMES: list[tuple[str, _Renderer]] = [
     (
-        "nowrap|nobr|nobreak|small|smaller|big|large|larger|nobold|noitalic|abbr|abbrv|tooltip|sic|em|strong|"
+        "nowrap|nobr|nobreak|awrap|flag|flagu|flagcountry|small|smaller|big|large|larger|nobold|noitalic|abbr|abbrv|tooltip|sic|em|strong|"
         "not a typo|as written|proper name|nastaliq|script|unicode|iast|hebrew|rtl-lang|polytonic|smallcaps|sc|"
-        "small caps|formatnum|nts|gaps|number|link-interwiki|birth-date|death-date|"
+        "small caps|formatnum|nts|gaps|number|link-interwiki|birth-date|death-date|birth-date and age|death-date and age|"
         "birth date text|start-date|end-date|dts|le|noflip|no italics|"
         "ruby|ルビ|nowraplinks|linktext|visible anchor|vanchor|anchored|nihongo2|sup|sub|"
         "citation needed span|cn span|"
@@ -267,7 +274,7 @@ _BY_NAMES: list[tuple[str, _Renderer]] = [
     ("lien", partial(_first_of, ("texte", "trad", "fr", "1"))),
     ('"', _quoted),
     ("読み仮名|読み仮名 ruby不使用", _reading),
-    ("zh|chinese|korean", partial(_all, "; ")),
+    ("zh|chinese|korean|lang-zh|lang-ko", partial(_all, "; ")),
     (
         "date de naissance|date de naissance-|date de décès|date de décès-|date-|date de mort|fecha|fecha de nacimiento|"
         "fecha de defunción|fecha de fallecimiento|др|дс|дн|дата рождения|дата смерти|дата народження|дата смерті|"
@@ -300,7 +307,7 @@ _BY_NAMES: list[tuple[str, _Renderer]] = [
     (
         "birth date|birth date and age|death date|death date and age|start date|end date|film date|bda|dda|"
         "start date and age|end date and age|birthdate|date of birth|출생일|사망일|출생일과 나이|사망일과 나이|"
-        "生年月日と年齢|没年齢|死亡年月日と没年齢|生年月日|出生日期|出生日期及年龄|死亡日期|"
+        "生年月日と年齢|生年月日|出生日期|出生日期及年龄|死亡日期|"
         "تاريخ الميلاد|تاريخ الوفاة|تاريخ الميلاد والعمر|تاريخ الوفاة والعمر|"
         "जन्म तिथि|मृत्यु तिथि|जन्म तिथि और आयु|जन्म तिथि एवं आयु|doğum tarihi|ölüm tarihi|doğum tarihi ve yaşı|"
         "ölüm tarihi ve yaşı|ngày sinh|ngày mất|ngày sinh và tuổi|ngày mất và tuổi|födelsedatum|dödsdatum|"
@@ -312,6 +319,7 @@ _BY_NAMES: list[tuple[str, _Renderer]] = [
         "birth year and age|birth year|death year and age|birth based on age as of date|تاریخ تولد|تاریخ مرگ|تاریخ تولد و سن",
         _year_of_birth,
     ),
+    ("死亡年月日と没年齢", _second_date),
     ("和暦", lambda arguments, _: f"{arguments.get('1', '').strip()}年"),
     ("date", _date_or_text),
     ("oldstyledate|old style date", _old_style),

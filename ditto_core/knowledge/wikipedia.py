@@ -12,6 +12,7 @@ hidden, or it ended its worker), "article_too_large" and "article_too_slow" (by 
 answers, but not with this page).
 """
 
+import re
 import unicodedata
 import urllib.parse
 from collections.abc import Mapping
@@ -27,6 +28,7 @@ REDIRECT_TO_MISSING, UNREADABLE = "redirect_to_missing", "article_unreadable"
 TOO_LARGE, TOO_SLOW, UNAVAILABLE = "article_too_large", "article_too_slow", "article_unavailable"
 
 _MAX_CHARACTERS = 2 * 1024 * 1024  # MediaWiki's own limit of a page ($wgMaxArticleSize)
+_OWN_TITLE = re.compile(r"\{\{\s*(?:FULL|BASE)?PAGENAME\s*\}\}")
 _LICENCE = "CC BY-SA 4.0"
 _LICENCES = {"Ditto embedded world": "CC0 1.0"}
 
@@ -75,7 +77,8 @@ def to_article(page: Stored, language: Language) -> Article | str:
         return UNREADABLE
     if len(page.text) > _MAX_CHARACTERS:
         return TOO_LARGE
-    sections, links = prose(page.text, language, page.site.namespaces)
+    text = _OWN_TITLE.sub(lambda _: page.title, page.text)
+    sections, links = prose(text, language, page.site.namespaces)
     if not sections:
         return EMPTY
     address = urllib.parse.quote(page.title.replace(" ", "_"), safe="/:(),!*'~")

@@ -90,7 +90,7 @@ def prose(
     """
     names = {**CANONICAL, **namespaces}
     walk = _Walk(language, names)
-    in_variant, convert = resolved(wikitext, _variant(language))
+    in_variant, convert = resolved(_without_open_comment(wikitext), _variant(language))
     walk.add(mwparserfromhell.parse(in_variant, skip_style_tags=True).nodes)
     converted = [(level, convert(heading), convert(text)) for level, heading, text in walk.sections()]
     sections = [Section(heading, _clean(text)) for heading, text in _kept(converted, language)]
@@ -161,6 +161,8 @@ class _Walk:
             self.add(node.text.nodes)
         elif colon and (name in _INTERWIKI or name in self._namespaces):
             self._out.append(rest)
+        elif target.startswith(":"):
+            self._out.append(target[1:])
         else:
             self.add(node.title.nodes)
 
@@ -254,6 +256,12 @@ def _tidied(text: str) -> str:
     for pattern, replacement in (*_IN_BRACKETS, *_TIDY) if _BRACKET.search(text) else _TIDY:
         text = pattern.sub(replacement, text)
     return text.strip()
+
+
+def _without_open_comment(wikitext: str) -> str:
+    """A comment that nothing ends hides the rest of its page."""
+    start = wikitext.find("<!--", wikitext.rfind("-->") + 1)
+    return wikitext if start < 0 else wikitext[:start]
 
 
 def _links(wikitext: str, namespaces: Mapping[str, int]) -> tuple[str, ...]:

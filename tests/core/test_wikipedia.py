@@ -49,7 +49,7 @@ PAGES = [
     page("Data", "{}", model="json"),
     page("Huge", "x" * (2 * 1024 * 1024 + 1)),
     page("Talk", "No.", ns=1),
-    page("É A/B?", "Accent."),
+    page("É A/B?", "{{PAGENAME}} is a title."),
 ]
 
 
@@ -125,6 +125,7 @@ def test_addresses_are_quoted_as_the_wiki_does(dump: Path) -> None:
     article = dict(articles_from_dump(dump, ["É A/B?"], ENGLISH))["É A/B?"]
     assert isinstance(article, Article)
     assert article.url == "https://en.wikipedia.org/wiki/%C3%89_A/B%3F"
+    assert article.sections[0].text == "É A/B? is a title."
 
 
 def test_pages_become_articles_in_worker_processes_and_a_slow_one_is_given_up_alone(tmp_path: Path) -> None:

@@ -26,6 +26,8 @@ def lead(wikitext: str) -> str:
         pytest.param("Ada.[[Category:Poets|Ada]]", "Ada.", id="category"),
         pytest.param("Ada.[[de:Ada]]", "Ada.", id="language-link"),
         pytest.param("See [[:Category:Poets|the poets]].", "See the poets.", id="link-to-a-category"),
+        pytest.param("See [[:fr:Ada]].", "See fr:Ada.", id="link-to-another-language"),
+        pytest.param("Ada wrote.<!-- a --> Much.<!-- never closed\n[[x]]", "Ada wrote. Much.", id="unclosed-comment"),
         pytest.param("A [[wikt:muse|muse]] sang.", "A muse sang.", id="interwiki"),
         pytest.param("Born<ref name=x>{{cite|a=1}}</ref> here.<ref name=x/>", "Born here.", id="references"),
         pytest.param("Born here.<ref>never closed", "Born here.", id="unclosed-reference"),
