@@ -184,7 +184,7 @@ class _Page:
         """Word -> the variant's word for it."""
         own = next((both_ways[tag] for tag in self._order() if tag in both_ways), None)
         pairs = {} if own is None else dict.fromkeys(both_ways.values(), own)
-        return pairs | one_way.get(self._variant, {})
+        return {**pairs, **one_way.get(self._variant, {})}
 
     def _chosen(self, both_ways: Mapping[str, str], one_way: Mapping[str, Mapping[str, str]]) -> str:
         """The reader's form; MediaWiki shows an error where there is none, we show any."""
