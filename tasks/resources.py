@@ -8,7 +8,7 @@ import threading
 from collections import Counter
 from pathlib import Path
 
-from ditto_core.embedded import SEEDS
+from ditto_core.embedded import seed_folder
 from ditto_core.generation import generator as engines
 from ditto_core.memo import Memo
 from ditto_core.memoised import MemoisedGenerator
@@ -57,10 +57,10 @@ def seed_llm(settings: Settings) -> GenerationSettings:
 
 
 def resolve_model(generation: GenerationSettings) -> GenerationSettings:
-    """Turn the name of a bundled seed LLM into its folder."""
-    if generation.model not in SEEDS:
+    """Turn the name "embedded" into the folder of the bundled seed LLM."""
+    if generation.model != "embedded":
         return generation
-    return generation.model_copy(update={"model": str(SEEDS[generation.model])})
+    return generation.model_copy(update={"model": str(seed_folder())})
 
 
 def memo(settings: Settings) -> Memo:

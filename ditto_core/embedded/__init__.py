@@ -1,14 +1,16 @@
-"""The little world that ships with Ditto: 100 characters, their articles, and seed LLMs of two sizes that know them.
+"""The little world that ships with Ditto: 100 characters, their articles, and a seed LLM that knows them.
 
 A toy that makes the whole loop real on a laptop; no stand-in for the paper's numbers.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
 
 _FOLDER = Path(__file__).parent
-SEEDS: Mapping[str, Path] = {"embedded": _FOLDER / "seed", "embedded-small": _FOLDER / "seed-small"}
-"""Name in the settings -> folder of the seed LLM, as `save_pretrained` wrote it."""
+
+
+def seed_folder() -> Path:
+    """Folder of the seed LLM, as `save_pretrained` wrote it."""
+    return _FOLDER / "seed"
 
 
 def world_rdf() -> Path:

@@ -2,11 +2,10 @@
 
 In:     the embedded world, a number of minutes or tokens, a random seed.
 Out:    a Qwen3 model in bfloat16 safetensors, and its tokenizer with the chat template, in
-        the folder that `embedded.SEEDS` names.
+        `embedded.seed_folder()`.
 Source: ours. Muon: Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks".
 
     python -m ditto_core.embedded.pretrain --minutes 40
-    python -m ditto_core.embedded.pretrain --name embedded-small --minutes 30
 
 Loss falls on the assistant's words only, and on running text in full. Documents are batched by length, padded
 on the right and need no mask. Small batches of lists to copy come first: copying is learned within minutes then,
@@ -24,7 +23,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
@@ -39,18 +38,13 @@ from torch.nn import functional
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from ditto_core import languages
-from ditto_core.embedded import SEEDS
+from ditto_core.embedded import seed_folder
 from ditto_core.embedded.documents import COPYING, Document, World, Writer
 from ditto_core.embedded.known import load_world
 from ditto_core.errors import BrokenPromise
 
 RECORD = "pretraining.json"
 """In the seed's folder: what was run, one entry a run."""
-_SHAPES: Mapping[str, Mapping[str, int]] = {
-    "embedded": {},
-    "embedded-small": {"hidden": 96, "heads": 3, "shared_heads": 3, "feed_forward": 256},
-}
-"""Seed -> how its shape differs from `Recipe`'s defaults: 1.6 and 0.6 million parameters."""
 _PAD, _START, _END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 _POOL = 96
 _COPIED = 0.3  # loss of lists to copy at which they have done their work
@@ -391,18 +385,14 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--save-minutes", type=float, default=4.0)
-    parser.add_argument("--name", choices=sorted(SEEDS), default="embedded", help="which of the bundled seeds")
-    parser.add_argument("--out", type=Path, default=None, help="another folder than the bundled one")
+    parser.add_argument("--out", type=Path, default=seed_folder())
     parser.add_argument("--start", type=Path, default=None, help="continue from this folder's weights and tokenizer")
     parser.add_argument("--rate-share", type=float, default=1.0, help="of the learning rates")
     given = parser.parse_args()
     if given.processes > 1:
         return launch(given.processes, sys.argv[1:])
-    recipe = Recipe(
-        given.minutes, given.tokens, given.seed,
-        save_minutes=given.save_minutes, rate_share=given.rate_share, **_SHAPES[given.name],
-    )  # fmt: skip
-    Trainer(recipe, given.out or SEEDS[given.name], given.start).run()
+    recipe = Recipe(given.minutes, given.tokens, given.seed, save_minutes=given.save_minutes, rate_share=given.rate_share)
+    Trainer(recipe, given.out, given.start).run()
     return 0
 
 

@@ -27,7 +27,7 @@ from safetensors import safe_open
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from ditto_core import languages
-from ditto_core.embedded import SEEDS, phrasing
+from ditto_core.embedded import phrasing, seed_folder
 from ditto_core.embedded.documents import QUESTIONS, Writer, chat
 from ditto_core.embedded.known import load_world
 from ditto_core.embedded.pretrain import RECORD
@@ -300,7 +300,7 @@ def _told(run: Mapping[str, Any]) -> str:
 def main() -> int:
     """Measure, print, and write the model card."""
     parser = argparse.ArgumentParser(description="Measure the embedded seed LLM.")
-    parser.add_argument("--folder", type=Path, default=SEEDS["embedded"])
+    parser.add_argument("--folder", type=Path, default=seed_folder())
     parser.add_argument("--cases", type=int, default=100)
     parser.add_argument("--show", type=int, default=0, help="replies to print per row")
     parser.add_argument("--card", action=argparse.BooleanOptionalAction, default=True, help="write README.md into the folder")
