@@ -6,8 +6,9 @@ VENV := .venv
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 export UV_SYSTEM_CERTS ?= true
 READY := $(VENV)/.ready
+AUDIT := $(VENV)/bin/pip-audit --no-deps --disable-pip --progress-spinner off --requirement constraints.txt
 
-.PHONY: demo test bench lint
+.PHONY: demo test bench lint images
 
 demo: $(READY)
 	$(VENV)/bin/ditto demo
@@ -18,12 +19,21 @@ test: $(READY)
 bench: $(READY)
 	$(VENV)/bin/python -m tests.benchmarks
 
+images: $(READY) # ENGINE="podman ..." in place of docker
+	$(VENV)/bin/python -m pytest docker/test_images.py
+
 lint: $(READY)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 	$(VENV)/bin/hadolint docker/worker.Dockerfile
+	$(VENV)/bin/check-jsonschema --builtin-schema vendor.compose-spec docker/compose.yaml
+	@mkdir -p build && rm -f build/audit.txt # written if the index has advisories, also if one of ours is among them
+	@if $(AUDIT) --output build/audit.txt 2> build/audit.log; then \
+	  echo "pip-audit: nothing known, $$(grep -cs "could not be audited" build/audit.txt) packages without advisories"; \
+	elif [ -e build/audit.txt ]; then cat build/audit.txt; exit 1; \
+	else echo "pip-audit: no advisories to be had here"; fi
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -346,6 +346,9 @@ class Settings(_Section):
     """Database of completions; "" is SQLite in the data root, postgresql+psycopg://user@host/name when hosts share one."""
     shards: int = Field(8, ge=1)
     """Shards per language. Changing it re-reads the memo and asks the model nothing."""
+    dask: str = ""
+    """Where shards are worked on: "" in threads of the flow's process, "local" on a Dask cluster of this machine, or the
+    address of a scheduler, such as tcp://10.0.0.1:8786, whose workers see the same data root and memo."""
     knowledge: KnowledgeSettings = KnowledgeSettings.model_construct()
     generation: GenerationSettings = GenerationSettings()
     simulation: SimulationSettings = SimulationSettings()
@@ -363,6 +366,19 @@ class Settings(_Section):
                 "secret", "leave the password out of memo_url, since settings are shown in the Prefect UI: set PGPASSWORD"
             )
         return url
+
+    @model_validator(mode="after")
+    def _dask_finds_its_data(self) -> "Settings":
+        if self.dask not in ("", "local"):
+            if "://" not in self.dask:
+                raise ValueError(f'dask {self.dask!r}: expected "", "local" or an address such as tcp://10.0.0.1:8786')
+            if not Path(self.data_root).is_absolute():
+                raise ValueError(f"data_root {self.data_root!r} must be an absolute path, since Dask's workers start elsewhere")
+        return self
+
+    def shown(self) -> dict[str, Any]:
+        """What reports and cards tell of a run: all that shapes it, and not where it ran."""
+        return self.model_dump(mode="json", exclude={"data_root", "memo_url", "dask"})
 
     @property
     def effective_memo_url(self) -> str:

@@ -1,5 +1,6 @@
 """ablate: what one choice is worth; each variant is a sub-run, and what they share is computed once."""
 
+import json
 import time
 from collections.abc import Sequence
 
@@ -49,8 +50,8 @@ def ablate(settings: Settings, kind: ablations.Kind = "knowledge") -> stage.Stag
         shown.append(Contestant(name, one.scores, one.predictions, one.judgements, one.mt_bench))
     columns, differences = {one.name: one.scores for one in shown}, _differences(settings, shown)
     judge = judge_label(measuring.judge_name(settings))
-    plain = settings.model_dump(mode="json", exclude={"data_root", "memo_url"})
-    run = {"settings digest": digest(plain)[:12], "settings": settings.model_dump_json(exclude={"data_root", "memo_url"})}
+    plain = settings.shown()
+    run = {"settings digest": digest(plain)[:12], "settings": json.dumps(plain, ensure_ascii=False)}
     page = ablations.render(kind, columns, differences, judge, run)
     markdown = ablations.markdown(columns, differences)
     left = measuring.write_files(settings, shown, page, markdown, f"ablation-{kind}")

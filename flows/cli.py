@@ -20,6 +20,7 @@ import typer
 from ditto_core.errors import DittoError, InvalidInput
 from ditto_core.settings import Settings
 from flows.options import Json, Offline, Refresh, takes_settings
+from flows.server import ServerGone
 
 app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False, help="Role-play models by self-alignment, from facts to a judged model."
@@ -39,6 +40,8 @@ def main() -> None:
         sys.exit(2)
     except DittoError as error:
         typer.secho(f"failed: {error}", err=True, fg="red")
+        if isinstance(error, ServerGone):
+            os._exit(1)  # at a usual end Prefect would wait for the server, to tell it of the end
         sys.exit(1)
     except KeyboardInterrupt:
         typer.secho("interrupted; run the same command again to go on where it stopped", err=True)
@@ -76,8 +79,16 @@ def _flush_logs() -> None:
 
 def _run(settings: Settings, flow: str, as_json: bool, *arguments: Any) -> Any:
     """Run one flow and print what it made."""
-    with _orchestrated(settings):
-        result = _flow(flow)(settings, *arguments)
+    with _orchestrated(settings) as address:
+        import httpx  # Prefect's client, which has tried for minutes before it gives up
+
+        try:
+            result = _flow(flow)(settings, *arguments)
+        except httpx.TransportError as error:
+            raise ServerGone(
+                f"the Prefect server at {address!r} does not answer any more. Run the same command again, with a server: "
+                f"what was finished is not done again."
+            ) from error
     for item in result if isinstance(result, list) else [result]:
         _print(item)
     if as_json:

@@ -14,7 +14,7 @@ from ditto_core.knowledge.profiles import verbalise
 from ditto_core.records import Message, Profile
 from ditto_core.settings import Settings
 from ditto_core.shards import ShardStore, write_text
-from flows.stage import use_environment
+from flows.workers import use_environment
 from tasks import handover, recipes, resources, training
 
 HELP = "/role NAME · /profile on|off · /save FILE · /help · an empty line ends the talk"
@@ -29,16 +29,36 @@ def converse(settings: Settings, role: str, model: str) -> None:
     use_environment()
     roles = _roles(settings)
     generation = resources.seed_llm(settings).model_copy(update={"model": _folder(settings, model)})
-    talk = Talk(settings, roles, resources.generator(settings, generation))
+    screen = Screen()
+    talk = Talk(settings, roles, resources.generator(settings, generation), screen.grow)
     typer.secho(f"{talk.obey('role', role)}\n{HELP}", dim=True)
     try:
         while line := typer.prompt("you", default="", show_default=False, prompt_suffix="> ").strip():
             try:
-                typer.echo(talk.say(line))
+                typer.echo(screen.rest(talk.say(line)))
             except DittoError as error:  # a mistake in one line does not end the talk
                 typer.secho(str(error), err=True, fg="red")
     finally:
         resources.release()
+
+
+@dataclass(slots=True)
+class Screen:
+    """An answer that is read while it is written."""
+
+    _shown: str = ""
+
+    def grow(self, text: str) -> None:
+        """Print what is new of the text so far; half a character waits for its other half."""
+        whole = text.rstrip("\ufffd")
+        if whole.startswith(self._shown):
+            typer.echo(whole[len(self._shown) :], nl=False)
+            self._shown = whole
+
+    def rest(self, text: str) -> str:
+        """What is still to be printed of the whole text; all of it if the engine began anew on the way."""
+        shown, self._shown = self._shown, ""
+        return text[len(shown) :] if text.startswith(shown) else f"\n{text}"
 
 
 @dataclass(slots=True)
@@ -47,11 +67,13 @@ class Talk:
 
     Attributes:
         roles: Label -> profile.
+        watch: Called with the answer so far, as far as the engine tells.
     """
 
     settings: Settings
     roles: dict[str, Profile]
     generator: Generator
+    watch: Callable[[str], None] | None = None
     shows_profile: bool = False
     _role: Profile | None = None
     _turns: list[Message] = field(default_factory=list)
@@ -67,12 +89,18 @@ class Talk:
             return self.obey(command, argument.strip())
         sampling = Sampling(self.settings.evaluation.temperature, max_tokens=self.settings.evaluation.max_answer_tokens)
         turns = [*self._turns, Message("user", line)]
-        request = Request((Message("system", self.system()), *turns), sampling, purpose="chat")
+        label = self.role.character.label
+
+        def watch(text: str) -> None:
+            if self.watch is not None:
+                self.watch(f"{label}> {text}")
+
+        request = Request((Message("system", self.system()), *turns), sampling, purpose="chat", watch=watch)
         outcome = next(iter(self.generator.generate([request])))
         if not isinstance(outcome, Completion):
             raise InvalidInput(f"the engine gave no answer: {outcome.reason}: {outcome.detail}")
         self._turns = [*turns, Message("assistant", outcome.text)]
-        return f"{self.role.character.label}> {outcome.text}"
+        return f"{label}> {outcome.text}"
 
     def obey(self, command: str, argument: str) -> str:
         """Carry out a command and say what it did; raises as `say` does."""

@@ -3,6 +3,7 @@
 leaderboard: the same for any list of models, without a tuned one.
 """
 
+import json
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -117,11 +118,11 @@ def _what_was_run(settings: Settings, models: Sequence[ModelSettings], shown: Se
     for model in models:
         generation = model.generation
         told[model.name] = f"{generation.model} ({generation.engine}), weights {resources.identify(generation).weights[:12]}"
-    plain = settings.model_dump(mode="json", exclude={"data_root", "memo_url"})
+    plain = settings.shown()
     return told | {
         "test sessions": str(len(shown[0].predictions)),
         "settings digest": digest(plain)[:12],
-        "settings": settings.model_dump_json(exclude={"data_root", "memo_url"}),
+        "settings": json.dumps(plain, ensure_ascii=False),
     }
 
 

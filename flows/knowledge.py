@@ -28,20 +28,23 @@ def collect(settings: Settings, refresh: Sequence[str] = ()) -> stage.StageResul
     shards: dict[str, ShardRef] = {}
     by_language: dict[str, list[ShardRef]] = {}
     found: dict[str, ShardRef] = {}
+    read: dict[str, list[ShardRef]] = {}
     notes: Counter[str] = Counter()
     for language in settings.knowledge.languages:
         found[f"characters-{language}"] = knowledge.collect_characters.with_options(task_run_name=f"characters-{language}")(
             settings, language, recipe
         )
-        pages = knowledge.read_pages.with_options(task_run_name=f"pages-{language}")(
+        read[language] = knowledge.read_pages.with_options(task_run_name=f"pages-{language}")(
             settings, language, recipe, found[f"characters-{language}"]
         )
-        notes += sum((store.ledger(ref).notes for ref in pages), Counter())
-        profiles = _profiles(settings, language, recipe, found[f"characters-{language}"], pages, refresh)
+        notes += sum((store.ledger(ref).notes for ref in read[language]), Counter())
+        profiles = _profiles(settings, language, recipe, found[f"characters-{language}"], read[language], refresh)
         by_language[language] = list(profiles.values())
         shards |= profiles
     built = stage.account("profiles", store, shards)
     listed = stage.account("characters", store, found)
+    handover.leave(settings, "characters", recipe, {name.removeprefix("characters-"): [ref] for name, ref in found.items()})
+    handover.leave(settings, "pages", recipe, read)
     handover.leave(settings, "profiles", recipe, by_language)
     total = _joined(listed, built, notes)
     output = f"shards/profiles/{recipe[:12]}"

@@ -4,6 +4,7 @@ Cells share what they can: a supervisor simulates once, its dataset is assembled
 started again, a cell that is done answers from its shards and its trained model.
 """
 
+import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -97,8 +98,8 @@ def _finished(settings: Settings, found: Matrix, calls: int, seconds: float) -> 
     judge = judge_label(measuring.judge_name(settings))
     run = {
         "test sessions": settings.evaluation.test_file,
-        "settings digest": digest(settings.model_dump(mode="json", exclude={"data_root", "memo_url"}))[:12],
-        "settings": settings.model_dump_json(exclude={"data_root", "memo_url"}),
+        "settings digest": digest(settings.shown())[:12],
+        "settings": json.dumps(settings.shown(), ensure_ascii=False),
     }
     shown = [Contestant(name, scores) for name, scores in supervision_matrix.columns(found).items()]
     page, markdown = supervision_matrix.render(found, judge, run), supervision_matrix.markdown(found)

@@ -57,15 +57,15 @@ def _version(settings: Settings, results: list[stage.StageResult]) -> versions.V
     root = Path(settings.data_root)
     scheduled = flow_run.scheduled_start_time or datetime.now(UTC)
     name = versions.next_name(versions.all_versions(root), scheduled.date().isoformat())
-    made, simulated, collected = (
-        recipes.dataset_recipe(settings),
-        recipes.simulation_recipe(settings),
-        recipes.knowledge_recipe(settings),
-    )
-    sources = {"profiles": collected, "pairs": simulated, "dialogues": simulated, "examples": made}
+    left = {
+        recipes.knowledge_recipe(settings): ("characters", "pages", "profiles"),
+        recipes.simulation_recipe(settings): ("pairs", "dialogues"),
+        recipes.dataset_recipe(settings): ("examples",),
+    }
     shards = {
         output: [ref for refs in handover.take(settings, output, recipe, output).values() for ref in refs]
-        for output, recipe in sources.items()
+        for recipe, outputs in left.items()
+        for output in outputs
     }
     dataset = publish.find(root, results[-1].output)
     if dataset is None:

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ditto_core.errors import InvalidInput
+from ditto_core.errors import InvalidInput, SourceUnavailable
 
 _START_SECONDS = 180
 _QUIET = {
@@ -31,6 +31,10 @@ _QUIET = {
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "200",
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
 }
+
+
+class ServerGone(SourceUnavailable):
+    """The Prefect server ended while a command was at work. With a server, the same command goes on where it stopped."""
 
 
 @contextmanager

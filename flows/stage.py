@@ -1,7 +1,6 @@
 """What all stage flows share: how shards are run side by side, and what a stage reports."""
 
 import difflib
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
@@ -11,14 +10,14 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from prefect import Flow, Task, flow, get_run_logger
 from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run
-from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from pydantic import TypeAdapter
 
 from ditto_core.errors import DittoError, InvalidInput
 from ditto_core.ledger import Ledger
 from ditto_core.settings import Settings
 from ditto_core.shards import ShardKey, ShardRef, ShardStore
-from tasks import leases, policies, resources
+from flows.workers import Workers, use_environment
+from tasks import leases, policies
 from tasks.handover import Shards
 from tasks.reporting import describe, ledger_artifact, span
 
@@ -26,9 +25,6 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _REFRESHED = ("profiles", "dialogues", "examples")
-
-SHARDS_AT_ONCE = 8
-"""Shards in work at once in one process: enough to keep an engine's batch full across shard edges."""
 
 
 class ShardsFailed(DittoError):
@@ -64,11 +60,6 @@ class StageResult:
         }
 
 
-def use_environment() -> None:
-    """Hand the environment's secrets to this process's engines; flows start in processes of the UI's runner too."""
-    resources.use(api_key=os.environ.get("DITTO_API_KEY", ""))
-
-
 def stage_flow(name: str) -> Callable[[Callable[Concatenate[Settings, P], R]], Flow[Concatenate[Settings, P], R]]:
     """Make a flow of a function whose first parameter is `settings`.
 
@@ -85,7 +76,7 @@ def stage_flow(name: str) -> Callable[[Callable[Concatenate[Settings, P], R]], F
                 finally:
                     lease.path.unlink(missing_ok=True)
 
-        return flow(name=name, task_runner=runner())(living)
+        return flow(name=name, task_runner=Workers())(living)
 
     return decorate
 
@@ -97,11 +88,6 @@ def run_part(stage: Flow[..., StageResult], settings: Settings, *arguments: Any)
     """
     done = stage.with_options(flow_run_name=stage.name, persist_result=True, result_serializer="json")(settings, *arguments)
     return TypeAdapter(StageResult).validate_python(done)  # what a retry reads again is plain data
-
-
-def runner() -> TaskRunner[Any]:
-    """Threads for shard tasks; without a bound, Prefect's runner starts all of them at once."""
-    return ThreadPoolTaskRunner(max_workers=SHARDS_AT_ONCE)
 
 
 def submit(

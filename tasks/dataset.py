@@ -27,7 +27,7 @@ Verdicts = dict[Turn, bool | None]
 """Whether a turn's answer refuses; None if the judge could not be read."""
 
 
-@policies.shard_task(name="examples")
+@policies.shard_task(name="examples", asks_model=True)  # about refusals, where settings say so
 def assemble_examples(key: ShardKey, settings: Settings, language: str, dialogues: ShardRef, pairs: ShardRef) -> ShardRef:
     """Turn the sessions of one shard into rows of the dataset."""
 
@@ -52,7 +52,7 @@ def assemble_examples(key: ShardKey, settings: Settings, language: str, dialogue
 def publish_dataset(settings: Settings, recipe: str, shards: Sequence[ShardRef], stages: publish.Stages) -> publish.DatasetRef:
     """Write the dataset folder with its card and test file; one that is there and whole is left as it is."""
     store = ShardStore(Path(settings.data_root))
-    shown = settings.model_dump(mode="json", exclude={"data_root", "memo_url"})
+    shown = settings.shown()
     ref = publish.publish(store, recipe, shards, stages, shown, wikiroleeval.write_test)
     get_run_logger().info("dataset %s: %s", ref.folder, ref.rows)
     return ref

@@ -44,7 +44,7 @@ def read_predictions(settings: Settings, path: Path, model: str) -> tuple[Shards
     return sessions, _shards(settings, "given-predictions", Prediction, named, lambda one: one.example, source), lines
 
 
-@policies.shard_task(name="predict")
+@policies.shard_task(name="predict", asks_model=True)
 def predict_sessions(
     key: ShardKey, settings: Settings, language: str, model: ModelSettings, examples: ShardRef, profiles: Sequence[ShardRef]
 ) -> ShardRef:
@@ -68,7 +68,7 @@ def predict_sessions(
     return policies.compute_once(key, settings, Prediction, compute)
 
 
-@policies.shard_task(name="judge")
+@policies.shard_task(name="judge", asks_model=True)
 def judge_sessions(
     key: ShardKey,
     settings: Settings,
@@ -88,7 +88,7 @@ def judge_sessions(
     return policies.compute_once(key, settings, Judgement, compute)
 
 
-@policies.shard_task(name="mt-bench")
+@policies.shard_task(name="mt-bench", asks_model=True)
 def play_mt_bench(key: ShardKey, settings: Settings, model: ModelSettings, questions: Sequence[mt_bench.Question]) -> ShardRef:
     """Let one model answer the role-play questions, and have the judge grade both turns."""
 

@@ -24,6 +24,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 Record = TypeVar("Record")
 
+ASKS_MODEL = "model"
+"""Tag of tasks that ask a model: a limit on it in Prefect bounds them, and a cluster gives them a GPU."""
 _RETRIES = 3
 
 
@@ -78,10 +80,11 @@ def source_task(name: str) -> Callable[[Callable[P, R]], Task[P, R]]:
     )
 
 
-def shard_task(name: str) -> Callable[[Callable[P, R]], Task[P, R]]:
+def shard_task(name: str, *, asks_model: bool = False) -> Callable[[Callable[P, R]], Task[P, R]]:
     """A task that makes one shard: its parameters `key` and `settings` say which, and where."""
     return task(
         name=name,
+        tags={ASKS_MODEL} if asks_model else None,
         cache_policy=VerifiedShard(),
         persist_result=True,
         result_serializer="json",

@@ -6,7 +6,10 @@
 import atexit
 import threading
 from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from ditto_core.embedded import seed_folder
 from ditto_core.generation import generator as engines
@@ -21,6 +24,10 @@ _generators: dict[str, MemoisedGenerator] = {}
 _calls: Counter[str] = Counter()
 _new_tokens = 0
 _api_key = ""
+
+Peers = Callable[[Callable[[], Any]], Iterable[Any]]
+"""Calls a function in every process that works for this one, and returns what each answered."""
+_peers: list[Peers] = []
 
 
 def use(*, api_key: str) -> None:
@@ -76,22 +83,51 @@ def memo(settings: Settings) -> Memo:
         return _memos[url]
 
 
-def model_calls() -> int:
-    """Requests that engines answered in this process so far; what the memo answered does not count."""
+@contextmanager
+def joined(peers: Peers) -> Iterator[None]:
+    """Meanwhile count what other processes ask of engines as well, and release theirs with this process's.
+
+    What a process asked that was killed is not counted.
+    """
+    global _new_tokens
+    calls, tokens = _sum_of(peers)
     with _lock:
-        live = sum((item.usage.calls for item in _generators.values()), Counter[str]())
-        return (live + _calls).total()
+        _peers.append(peers)
+        _calls["before"] -= calls
+        _new_tokens -= tokens
+    try:
+        yield
+    finally:
+        calls, tokens = _sum_of(peers)
+        with _lock:
+            _peers.remove(peers)
+            _calls["before"] += calls
+            _new_tokens += tokens
+
+
+def _sum_of(peers: Peers) -> tuple[int, int]:
+    return sum(peers(model_calls)), sum(peers(new_tokens))
+
+
+def model_calls() -> int:
+    """Requests that engines answered so far, here and for us; what the memo answered does not count."""
+    elsewhere = sum(sum(peers(model_calls)) for peers in _peers)
+    with _lock:
+        return elsewhere + _calls.total() + sum(item.usage.calls.total() for item in _generators.values())
 
 
 def new_tokens() -> int:
-    """Tokens that engines wrote in this process so far."""
+    """Tokens that engines wrote so far, here and for us."""
+    elsewhere = sum(sum(peers(new_tokens)) for peers in _peers)
     with _lock:
-        return _new_tokens + sum(item.usage.completion_tokens for item in _generators.values())
+        return elsewhere + _new_tokens + sum(item.usage.completion_tokens for item in _generators.values())
 
 
 def release() -> None:
     """Close all engines, so that the next stage finds the memory free, then flush the memos."""
     global _new_tokens
+    for peers in _peers:
+        list(peers(release))
     with _lock:
         for item in _generators.values():
             _calls.update(item.usage.calls)

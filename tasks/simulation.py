@@ -57,7 +57,7 @@ def shard_inputs(places: Sequence[Place], number: int) -> str:
     return inputs_digest(shown)
 
 
-@policies.shard_task(name="dialogues")
+@policies.shard_task(name="dialogues", asks_model=True)
 def simulate_dialogues(
     key: ShardKey, settings: Settings, language: str, number: int, pairs: ShardRef, profiles: Sequence[ShardRef]
 ) -> ShardRef:

@@ -14,13 +14,21 @@ import json
 import logging
 import random
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import aiohttp
 
 from ditto_core.errors import InvalidInput, SourceUnavailable
-from ditto_core.generation.chat_completions import OPTIONAL, is_too_long, payload, read_completion, retry_after, unknown_field
+from ditto_core.generation.chat_completions import (
+    OPTIONAL,
+    is_too_long,
+    payload,
+    read_completion,
+    read_stream,
+    retry_after,
+    unknown_field,
+)
 from ditto_core.generation.generator import Failure, Outcome, Request
 from ditto_core.generation.jobs import Job, estimate_tokens, stream
 from ditto_core.generation.window import Server, Windows
@@ -176,7 +184,7 @@ class ChatApiGenerator:
         sent = loop.time()
         body = payload(job.request, self._settings.model, server.lacks)
         try:
-            reply = await self._post(server, json.dumps(body, ensure_ascii=False).encode(), seconds)
+            reply = await self._post(server, json.dumps(body, ensure_ascii=False).encode(), seconds, job.request.watch)
         except SourceUnavailable as error:
             if isinstance(error.__cause__, TimeoutError):
                 server.shrink(loop.time(), sent)
@@ -196,7 +204,7 @@ class ChatApiGenerator:
         self._answered = loop.time()
         return outcome
 
-    async def _post(self, server: Server, body: bytes, seconds: float) -> Reply:
+    async def _post(self, server: Server, body: bytes, seconds: float, watch: Callable[[str], None] | None) -> Reply:
         if self._session is None:
             headers = {"Content-Type": "application/json"}
             if self._key:
@@ -207,7 +215,11 @@ class ChatApiGenerator:
             url = server.url.rstrip("/") + "/chat/completions"
             async with self._session.post(url, data=body, timeout=timeout, allow_redirects=False) as response:
                 server.reached = True
-                return Reply(response.status, await response.read(), retry_after(response.headers.get("Retry-After")))
+                if watch is not None and response.content_type == "text/event-stream":
+                    answer = await read_stream(response.content, watch)
+                else:
+                    answer = await response.read()
+                return Reply(response.status, answer, retry_after(response.headers.get("Retry-After")))
         except aiohttp.InvalidURL as error:
             raise InvalidInput(f"generation.base_url {server.url!r} is not an address; expected http://host:port/v1.") from error
         except aiohttp.ClientConnectorError as error:

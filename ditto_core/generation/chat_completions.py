@@ -8,7 +8,7 @@ Example answer of a server:
 """
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import AsyncIterable, Callable, Collection, Mapping
 from typing import Any
 
 from ditto_core.errors import SourceUnavailable
@@ -41,7 +41,7 @@ def payload(request: Request, model: str, lacks: Collection[str] = ()) -> dict[s
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
         "max_tokens": sampling.max_tokens,
-        "stream": False,
+        "stream": request.watch is not None,
         "seed": request.seed(),
     }
     if sampling.repetition_penalty != 1:
@@ -50,6 +50,36 @@ def payload(request: Request, model: str, lacks: Collection[str] = ()) -> dict[s
         schema = {"name": "reply", "schema": json.loads(request.schema), "strict": True}
         body["response_format"] = {"type": "json_schema", "json_schema": schema}
     return {field: value for field, value in body.items() if field not in lacks}
+
+
+async def read_stream(lines: AsyncIterable[bytes], watch: Callable[[str], None]) -> bytes:
+    """An answer that comes in parts (server-sent events), as the body that it would have been in one.
+
+    Args:
+        lines: Of the answer.
+        watch: Called with the text so far at each part.
+    """
+    text, finish_reason, usage, is_whole = "", None, None, False
+    async for line in lines:
+        part = line.removeprefix(b"data:").strip()
+        if not line.startswith(b"data:"):
+            continue
+        if part == b"[DONE]":
+            is_whole = True
+            continue
+        try:
+            event = json.loads(part)
+            usage = event.get("usage") or usage
+            for choice in event.get("choices", [])[:1]:
+                text += choice["delta"].get("content") or ""
+                finish_reason = choice.get("finish_reason") or finish_reason
+        except (ValueError, LookupError, TypeError, AttributeError):
+            return part  # `read_completion` says what is wrong with it
+        watch(text)
+    if not is_whole and finish_reason is None:
+        return b""  # cut on the way
+    choices = [{"message": {"content": text}, "finish_reason": finish_reason}]
+    return json.dumps({"choices": choices, "usage": usage}).encode()
 
 
 def read_completion(body: bytes, key: str) -> Outcome:

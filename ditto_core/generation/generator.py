@@ -8,7 +8,7 @@ names those that ship.
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from ditto_core.errors import InvalidInput
@@ -42,6 +42,7 @@ class Request:
         sample: Number of the draw; requests that differ in it alone are independent draws.
         schema: JSON schema that the reply must follow, as canonical JSON, or "".
         purpose: Name of the stage, for statistics. Not part of the key.
+        watch: Called with the reply so far, as often as the engine can, for someone who reads along. Not part of the key.
     """
 
     messages: tuple[Message, ...]
@@ -49,6 +50,7 @@ class Request:
     sample: int = 0
     schema: str = ""
     purpose: str = ""
+    watch: Callable[[str], None] | None = field(default=None, compare=False, repr=False)
 
     def content(self) -> dict[str, Any]:
         """What is asked, as plain data."""

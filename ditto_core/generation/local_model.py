@@ -212,6 +212,11 @@ class LocalGenerator(ABC):
                 self._open.remove(prompt)
                 prompt.job.answers.put(outcome)
 
+    def _show(self, prompt: Prompt, tokens: Sequence[int]) -> None:
+        """Let whoever watches a request read the reply so far."""
+        if prompt.job.request.watch is not None:
+            prompt.job.request.watch(self._tokenizer().decode(tokens))
+
     def _complete(self, prompt: Prompt, tokens: Sequence[int], finish_reason: str, cached_tokens: int = 0) -> None:
         """Answer with a reply; its tokens end with the stop token if it was not cut."""
         text = self._tokenizer().decode(tokens[:-1] if finish_reason == "stop" else tokens)

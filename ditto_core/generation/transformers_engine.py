@@ -167,6 +167,7 @@ class TransformersGenerator(LocalGenerator):
                 batch[0].job.request.sampling,
                 stop_ids,
                 self._closing.is_set,
+                lambda row, tokens: self._show(batch[row], tokens),
             ):
                 self._complete(left.pop(row), tokens, reason)
             return
@@ -201,6 +202,7 @@ def decode(
     sampling: Sampling,
     stop_ids: frozenset[int],
     given_up: Callable[[], bool] = lambda: False,
+    show: Callable[[int, Sequence[int]], None] = lambda _row, _tokens: None,
 ) -> Iterator[Finished]:
     """Continue a batch of prompts, yielding rows as they finish.
 
@@ -211,6 +213,7 @@ def decode(
         sampling: The same for all rows.
         stop_ids: Tokens that end a row.
         given_up: Asked at each step; once true, the rest is left undone.
+        show: Called at each step with a row and its tokens so far.
     """
     import torch
     from transformers import DynamicCache
@@ -244,6 +247,8 @@ def decode(
                 replies[row].append(token)
                 if ends or last:
                     yield row, replies[row], "stop" if ends else "length"
+                else:
+                    show(row, replies[row])
         with torch.inference_mode():
             done = done | stopped
             if bool(done.all()):

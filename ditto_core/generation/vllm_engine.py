@@ -101,7 +101,10 @@ class VllmGenerator(LocalGenerator):
         if not self._running:
             return
         for output in engine.step():
-            if not output.finished or output.request_id not in self._running:
+            if output.request_id not in self._running:
+                continue
+            if not output.finished:
+                self._show(self._running[output.request_id], output.outputs[0].token_ids)
                 continue
             prompt, reply = self._running.pop(output.request_id), output.outputs[0]
             self._deaths_alone = 0
@@ -120,7 +123,7 @@ class VllmGenerator(LocalGenerator):
             stop_token_ids=sorted(self._tokenizer().stop_ids),
             structured_outputs=StructuredOutputsParams(json=json.loads(request.schema)) if request.schema else None,
             detokenize=False,  # `_complete` does it once, when the reply is whole
-            output_kind=RequestOutputKind.FINAL_ONLY,
+            output_kind=RequestOutputKind.CUMULATIVE if request.watch else RequestOutputKind.FINAL_ONLY,
         )
 
     def _load(self) -> Any:

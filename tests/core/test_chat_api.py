@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -137,6 +137,29 @@ def test_the_body_says_what_was_asked_and_the_reply_comes_back(server: Server, c
     assert body["response_format"]["json_schema"]["schema"] == {"type": "array"}
     assert server.headers[0]["Authorization"] == f"Bearer {KEY}"
     assert (engine.identity.weights, engine.identity.tokenizer) == ("m@r1", "server")
+
+
+@pytest.mark.parametrize("cut", [False, True], ids=["whole", "cut-at-first"])
+def test_whoever_watches_reads_the_reply_as_it_is_written(server: Server, client: Any, cut: bool) -> None:
+    async def stream(server: Server, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        assert body["stream"]
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        for part in ("I ", "remember ", "Kraków."):
+            event = {"choices": [{"delta": {"content": part}, "finish_reason": None}]}
+            await response.write(f"data: {json.dumps(event)}\n\n".encode())
+            if cut and len(server.bodies) == 1:
+                return response
+        end = {"choices": [{"delta": {}, "finish_reason": "stop"}], "usage": reply("")["usage"]}
+        await response.write(f"data: {json.dumps(end)}\n\ndata: [DONE]\n\n".encode())
+        return response
+
+    server.handler = stream
+    seen: list[str] = []
+    (outcome,) = client().generate([replace(ask(), watch=seen.append)])
+    assert (text(outcome), outcome.finish_reason, outcome.completion_tokens) == ("I remember Kraków.", "stop", 3)
+    assert seen[-4:] == ["I ", "I remember ", "I remember Kraków.", "I remember Kraków."]
+    assert len(server.bodies) == 1 + cut
 
 
 def test_extensions_are_left_out_where_they_say_nothing(server: Server, client: Any) -> None:

@@ -1,5 +1,6 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,15 @@ def test_a_reply_is_the_same_alone_and_in_any_batch(engine: TransformersGenerato
     assert texts(engine, requests[::-1]) == together
     for request in requests[::4]:
         assert texts(engine, [request]) == {request.key(engine.identity): together[request.key(engine.identity)]}
+
+
+def test_whoever_watches_reads_the_reply_as_it_is_written(engine: TransformersGenerator) -> None:
+    seen: list[str] = []
+    request = ask("Who are you?")
+    (whole,) = texts(engine, [request]).values()
+    assert set(texts(engine, [replace(request, watch=seen.append)])) == {request.key(engine.identity)}
+    assert len(set(seen)) > 5
+    assert all(whole.startswith(part.rstrip("\ufffd")) for part in seen)
 
 
 def test_draws_differ_by_sample_number(engine: TransformersGenerator) -> None:

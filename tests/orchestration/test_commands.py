@@ -1,6 +1,8 @@
 """What a person meets at the terminal: mistakes are explained, with the right exit code and no traceback."""
 
+import os
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,12 @@ def test_a_mistake_ends_with_code_2_and_a_sentence_that_helps(
     ditto: Ditto, tmp_path: Path, command: str, options: list[str], problem: str
 ) -> None:
     assert problem in ditto(command, tmp_path, *options, code=2)["error"]
+
+
+def test_the_shell_completes_commands() -> None:
+    asked = {"_DITTO_COMPLETE": "complete_bash", "COMP_WORDS": "ditto si", "COMP_CWORD": "1"}
+    ditto = Path(sys.executable).parent / "ditto"
+    assert subprocess.run([ditto], env=os.environ | asked, capture_output=True, text=True).stdout.split() == ["simulate"]
 
 
 def test_an_unreadable_dump_is_named_with_the_place(ditto: Ditto, tmp_path: Path) -> None:

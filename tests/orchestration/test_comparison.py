@@ -1,8 +1,7 @@
 """`ditto report A B`: two models compared, two judges or people agreed, and files that cannot be used."""
 
 import json
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -12,7 +11,7 @@ import pytest
 from ditto_core.evaluation.wikiroleeval import write_judged
 from ditto_core.records import Example, Judgement, Message, Prediction
 
-DITTO = Path(sys.executable).parent / "ditto"
+Report = Callable[..., dict[str, Any]]
 
 
 def session(role: str, model: str, judge: str, right: float, answer: str) -> tuple[Prediction, Judgement]:
@@ -33,18 +32,21 @@ def judged_file(path: Path, model: str, judge: str, share: float, answer: str = 
     return path
 
 
-def ditto(root: Path, *arguments: str, code: int = 0) -> dict[str, Any]:
-    command = [str(DITTO), "report", *arguments, "--preset", "demo", "--data-root", str(root), "--json"]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert run.returncode == code, run.stderr
-    assert "Traceback" not in run.stderr
-    return json.loads(run.stdout.strip().splitlines()[-1]) if code == 0 else {"error": run.stderr}
+@pytest.fixture
+def report(main: Callable[..., tuple[str, str]]) -> Report:
+    """Run `ditto report` and return the JSON object of its last line, or what it complained of."""
+
+    def report(root: Path, *arguments: str, code: int = 0) -> dict[str, Any]:
+        out, err = main("report", *arguments, "--preset", "demo", "--data-root", str(root), "--json", code=code)
+        return json.loads(out.strip().splitlines()[-1]) if code == 0 else {"error": err}
+
+    return report
 
 
-def test_two_models_on_the_same_sessions_are_compared_in_pairs(tmp_path: Path) -> None:
+def test_two_models_on_the_same_sessions_are_compared_in_pairs(report: Report, tmp_path: Path) -> None:
     first = judged_file(tmp_path / "weak.jsonl", "weak", "lexical", 0.2)
     second = judged_file(tmp_path / "strong.jsonl", "strong", "lexical", 0.9)
-    found = ditto(tmp_path, str(first), str(second))
+    found = report(tmp_path, str(first), str(second))
     change = found["differences"]["all"]["consistency"]
     assert change["low"] > 0
     assert change["sessions"] == 40
@@ -57,7 +59,7 @@ def test_two_models_on_the_same_sessions_are_compared_in_pairs(tmp_path: Path) -
     assert json.loads((folder / "comparison.json").read_text())["differences"] == found["differences"]
 
 
-def test_a_judge_and_people_on_the_same_answers_are_agreed(tmp_path: Path) -> None:
+def test_a_judge_and_people_on_the_same_answers_are_agreed(report: Report, tmp_path: Path) -> None:
     judge = judged_file(tmp_path / "judge.jsonl", "m", "judge-7b", 0.6, answer="the same")
     lines = [json.loads(line) for line in judge.read_text().splitlines()]
     for line in lines:  # as people would label them: the authors' fields and nothing of ours
@@ -66,7 +68,7 @@ def test_a_judge_and_people_on_the_same_answers_are_agreed(tmp_path: Path) -> No
     lines[0]["consist_scores"][0] = 1 - lines[0]["consist_scores"][0]
     people = tmp_path / "people.jsonl"
     people.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    found = ditto(tmp_path, str(judge), str(people))
+    found = report(tmp_path, str(judge), str(people))
     assert found["agreement"]["consistency"]["same"]["value"] == pytest.approx(79 / 80)
     assert found["agreement"]["rejection"]["kappa"]["value"] == 1
     assert found["agreement"]["knowledge"]["spearman"]["value"] == pytest.approx(1)
@@ -74,23 +76,23 @@ def test_a_judge_and_people_on_the_same_answers_are_agreed(tmp_path: Path) -> No
     assert "Agreement of the two judges" in Path(found["report"]).read_text()
 
 
-def test_the_folder_of_a_report_stands_for_its_tuned_model(tmp_path: Path) -> None:
+def test_the_folder_of_a_report_stands_for_its_tuned_model(report: Report, tmp_path: Path) -> None:
     for name, share in (("one", 0.2), ("two", 0.9)):
         (tmp_path / name).mkdir()
         judged_file(tmp_path / name / "judged-before.jsonl", "before", "lexical", 0.1)
         judged_file(tmp_path / name / "judged-after.jsonl", "after", "lexical", share)
-    found = ditto(tmp_path, str(tmp_path / "one"), str(tmp_path / "two"))
+    found = report(tmp_path, str(tmp_path / "one"), str(tmp_path / "two"))
     assert list(found["scores"]) == ["one/after", "two/after"]
 
 
-def test_what_cannot_be_compared_is_told(tmp_path: Path) -> None:
+def test_what_cannot_be_compared_is_told(report: Report, tmp_path: Path) -> None:
     one = judged_file(tmp_path / "one.jsonl", "m", "lexical", 0.5)
     broken = tmp_path / "broken.jsonl"
     broken.write_text("{\n")
     other = tmp_path / "other.jsonl"
     prediction, judgement = session("Q9000", "m", "lexical", 1, "x")
     other.write_text(write_judged([(prediction, judgement)]))
-    assert "neither a judged file" in ditto(tmp_path, str(one), str(tmp_path / "none"), code=2)["error"]
-    assert "not_json: 1" in ditto(tmp_path, str(one), str(broken), code=2)["error"]
-    assert "no session in common" in ditto(tmp_path, str(one), str(other), code=2)["error"]
-    assert "takes two runs" in ditto(tmp_path, str(one), code=2)["error"]
+    assert "neither a judged file" in report(tmp_path, str(one), str(tmp_path / "none"), code=2)["error"]
+    assert "not_json: 1" in report(tmp_path, str(one), str(broken), code=2)["error"]
+    assert "no session in common" in report(tmp_path, str(one), str(other), code=2)["error"]
+    assert "takes two runs" in report(tmp_path, str(one), code=2)["error"]

@@ -11,7 +11,7 @@ from ditto_core.errors import InvalidInput
 from ditto_core.generation.generator import Completion, Failure, Outcome, Request
 from ditto_core.recipe import ModelIdentity
 from ditto_core.records import Article, Character, Profile, Section
-from flows.conversation import Talk
+from flows.conversation import Screen, Talk
 
 
 class Echo:
@@ -67,6 +67,19 @@ def test_the_profile_can_be_shown_and_taken_away(talk: Talk) -> None:
     talk.say("/profile off")
     talk.say("Hello")
     assert "first program" not in shown(talk)[0]
+
+
+def test_an_answer_is_read_while_it_is_written(talk: Talk, capsys: pytest.CaptureFixture[str]) -> None:
+    screen = Screen()
+    talk.watch = screen.grow
+    said = talk.say("Hello")
+    watch = talk.generator.asked[-1].watch  # type: ignore[attr-defined]
+    for part in ("I", "I hear\ufffd", "I hear"):
+        watch(part)
+    assert capsys.readouterr().out == "Ada> I hear"
+    assert screen.rest(said) == " Hello"
+    screen.grow("Ada> I saw")
+    assert screen.rest(said) == f"\n{said}", "an engine that began anew has said something else"
 
 
 def test_another_role_begins_a_new_talk(talk: Talk) -> None:

@@ -1,16 +1,20 @@
 """Runs of killed processes: one command marks them, the next run of the same command ends as if nothing had happened."""
 
+import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from fixtures.served import Api, serve, wait_for
+from fixtures.served import Api, wait_for
 from fixtures.stub_openai import StubServer
 
 Ditto = Callable[..., dict[str, Any]]
+ROOT = Path(__file__).parents[2]
 
 
 def test_a_killed_run_is_marked_crashed_by_doctor_and_finished_by_the_next(
@@ -52,12 +56,26 @@ def test_a_run_at_work_is_left_alone(
     assert working.returncode == 0, errors
 
 
+_COMMAND = """
+import sys
+from pathlib import Path
+from flows.server import prefect_server
+with prefect_server(Path(sys.argv[1])):
+    print("up", flush=True)
+    sys.stdin.readline()
+"""
+
+
 def test_a_server_of_our_own_ends_with_a_killed_command(tmp_path: Path) -> None:
-    with serve(tmp_path) as served:
-        recorded = (tmp_path / "prefect" / "server.json").read_text()
-        server = int(recorded.rsplit(":", 1)[1].strip(" }"))
-        os.kill(served.process.pid, signal.SIGKILL)
-        served.process.wait()
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    pipe = subprocess.PIPE
+    command = [sys.executable, "-c", _COMMAND, str(tmp_path)]
+    with subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, text=True, cwd=ROOT) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "up\n"
+        server = json.loads((tmp_path / "prefect" / "server.json").read_text())["pid"]
+        process.kill()
+        process.wait()
         deadline = time.monotonic() + 120
         while Path(f"/proc/{server}").exists() and time.monotonic() < deadline:
             time.sleep(0.2)

@@ -18,6 +18,10 @@ def page(export: str, title: str) -> str:
     return re.search(rf"  <page>\n    <title>{title}</title>.*?</page>\n", export, re.DOTALL)[0]  # type: ignore[index]
 
 
+def files(stage: Path) -> list[Path]:
+    return [path for path in stage.rglob("*.parquet") if ".lost." not in path.name]
+
+
 def test_a_night_makes_again_what_changed_and_keeps_the_last_good_version(
     ditto: Ditto, model_server: StubServer, tmp_path: Path
 ) -> None:
@@ -39,6 +43,11 @@ def test_a_night_makes_again_what_changed_and_keeps_the_last_good_version(
     assert "- Isaac Newton (en:Q935)" in changelog
     assert re.search(r"- Albert Einstein \(en:Q937\): article, revision (\d+) to 9\1\n", changelog)
     assert [path.name for path in sorted(latest.parent.iterdir())] == [second["version"], "latest"]
+
+    shards = tmp_path / "data" / "shards"
+    assert {stage.name: len(files(stage)) for stage in shards.iterdir()} == {
+        "characters": 1, "pages": 3, "profiles": 3, "pairs": 1, "dialogues": 3, "examples": 3,
+    }, "shards that only a dropped version had are gone"  # fmt: skip
 
     third = ditto("nightly", tmp_path / "data", *nightly)
     assert (third["model_calls"], third["version"], third["changes"]) == (0, second["version"], "nothing changed")

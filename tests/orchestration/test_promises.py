@@ -1,38 +1,77 @@
 """The product's promises, on real flows: nothing stale, nothing lost, nothing twice (DESIGN.md, section 3)."""
 
-import hashlib
+import shutil
 import signal
+import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fixtures.shard_files import shards
 from fixtures.stub_openai import StubServer
 
 Ditto = Callable[..., dict[str, Any]]
 
 
-def shards(data_root: Path, stage: str = "dialogues") -> dict[str, str]:
-    """Name of each shard's file -> sha256."""
-    files = sorted((data_root / "shards" / stage).rglob("*.parquet"))
-    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+@dataclass(frozen=True, slots=True)
+class Clean:
+    """A run that nothing disturbed.
+
+    Attributes:
+        result: What `ditto simulate --json` said.
+    """
+
+    root: Path
+    result: dict[str, Any]
+
+    @property
+    def calls(self) -> int:
+        return int(self.result["model_calls"])
+
+    @property
+    def bytes(self) -> dict[str, str]:
+        return shards(self.root)
 
 
-def simulated(ditto: Ditto, root: Path) -> dict[str, Any]:
+@pytest.fixture(scope="module")
+def clean(ditto_on: Callable[[StubServer], Ditto], tmp_path_factory: pytest.TempPathFactory) -> Clean:
+    """Made once for all tests here, which may only read it."""
+    server, root = StubServer(), tmp_path_factory.mktemp("clean")
+    ditto = ditto_on(server)
     ditto("collect", root)
-    return ditto("simulate", root)
+    made = Clean(root, ditto("simulate", root))
+    assert made.calls == server.total() > 0
+    server.close()
+    return made
 
 
-def test_a_second_run_calls_no_model_and_leaves_every_byte(ditto: Ditto, model_server: StubServer, tmp_path: Path) -> None:
-    first = simulated(ditto, tmp_path)
-    before, asked = shards(tmp_path), model_server.total()
-    assert first["model_calls"] == asked > 0
-    ledger = first["ledger"]
+@pytest.fixture
+def root(clean: Clean, tmp_path: Path) -> Path:
+    """A data root of its own in which the clean run was made."""
+    return shutil.copytree(clean.root, tmp_path / "data")
+
+
+@pytest.fixture
+def collected(root: Path) -> Path:
+    """The same before anything was simulated."""
+    for made in (root / "shards" / "dialogues", root / "shards" / "pairs"):
+        shutil.rmtree(made)
+    for file in (*root.glob("memo.db*"), *root.glob("handover/dialogues-*")):
+        file.unlink()
+    return root
+
+
+def test_a_second_run_calls_no_model_and_leaves_every_byte(
+    ditto: Ditto, model_server: StubServer, clean: Clean, root: Path
+) -> None:
+    ledger = clean.result["ledger"]
     assert ledger["inputs"] == ledger["ok"] + sum(ledger["failed"].values()) + sum(ledger["filtered"].values())
-    ditto("collect", tmp_path)
-    second = ditto("simulate", tmp_path)
-    assert (second["model_calls"], model_server.total(), shards(tmp_path)) == (0, asked, before)
+    ditto("collect", root)
+    second = ditto("simulate", root)
+    assert (second["model_calls"], model_server.total(), shards(root)) == (0, 0, clean.bytes)
 
 
 @pytest.mark.parametrize(
@@ -46,69 +85,88 @@ def test_a_second_run_calls_no_model_and_leaves_every_byte(ditto: Ditto, model_s
     ],
 )
 def test_a_single_edit_recomputes_exactly_what_it_shapes(
-    ditto: Ditto, model_server: StubServer, tmp_path: Path, options: list[str], asks_again: bool
+    ditto: Ditto, clean: Clean, root: Path, options: list[str], asks_again: bool
 ) -> None:
-    first = simulated(ditto, tmp_path)
-    second = ditto("simulate", tmp_path, *options)
-    assert second["model_calls"] == (first["model_calls"] if asks_again else 0)
-    assert second["ledger"]["inputs"] == first["ledger"]["inputs"]
+    second = ditto("simulate", root, *options)
+    assert second["model_calls"] == (clean.calls if asks_again else 0)
+    assert second["ledger"]["inputs"] == clean.result["ledger"]["inputs"]
 
 
-def test_another_number_of_shards_reads_what_was_paid_for(ditto: Ditto, model_server: StubServer, tmp_path: Path) -> None:
-    simulated(ditto, tmp_path)
-    ditto("collect", tmp_path, "--set", "shards=3")
-    assert ditto("simulate", tmp_path, "--set", "shards=3")["model_calls"] == 0
+def test_another_number_of_shards_reads_what_was_paid_for(ditto: Ditto, root: Path) -> None:
+    ditto("collect", root, "--set", "shards=2")
+    assert ditto("simulate", root, "--set", "shards=2")["model_calls"] == 0
 
 
-def test_a_deleted_and_a_corrupted_shard_are_made_again_from_the_memo(
-    ditto: Ditto, model_server: StubServer, tmp_path: Path
-) -> None:
-    simulated(ditto, tmp_path)
-    before = shards(tmp_path)
-    first, second = sorted((tmp_path / "shards" / "dialogues").rglob("*.parquet"))[:2]
+def test_a_deleted_and_a_corrupted_shard_are_made_again_from_the_memo(ditto: Ditto, clean: Clean, root: Path) -> None:
+    first, second = sorted((root / "shards" / "dialogues").rglob("*.parquet"))[:2]
     first.unlink()
     second.write_bytes(second.read_bytes()[:-7] + b"corrupt")
-    result = ditto("simulate", tmp_path)
-    assert (result["model_calls"], shards(tmp_path)) == (0, before)
+    result = ditto("simulate", root)
+    assert (result["model_calls"], shards(root)) == (0, clean.bytes)
+
+
+def test_chosen_shards_are_made_again_by_name(ditto: Ditto, clean: Clean, root: Path) -> None:
+    made = written(root)
+    result = ditto("simulate", root, "--refresh", "dialogues-en-0001")
+    again = {name for name, when in written(root).items() if when != made[name]}
+    assert again == {name for name in made if name.startswith("en-0001-")}
+    assert (result["model_calls"], shards(root)) == (0, clean.bytes), "the memo knows the answers"
+    assert "such as dialogues-en-000" in ditto("simulate", root, "--refresh", "dialogues-en-9001", code=2)["error"]
+
+
+def written(data_root: Path) -> dict[str, int]:
+    """Name of each dialogues file -> when it was written."""
+    return {file.name: file.stat().st_mtime_ns for file in (data_root / "shards" / "dialogues").rglob("*.parquet")}
 
 
 def test_a_run_killed_at_any_point_pays_again_only_for_what_was_in_flight(
-    ditto: Ditto, start: Callable[..., Any], model_server: StubServer, tmp_path: Path
+    ditto: Ditto, start: Callable[..., Any], model_server: StubServer, clean: Clean, collected: Path
 ) -> None:
-    clean, killed = tmp_path / "clean", tmp_path / "killed"
-    whole = simulated(ditto, clean)["model_calls"]
-    ditto("collect", killed)
-    model_server.asked.clear()
     model_server.latency = 0.05
-    kills = (whole // 6, whole // 3, whole // 2)
+    kills = (clean.calls // 6, clean.calls // 2)
     for point in kills:
-        process = start("simulate", killed)
+        process = start("simulate", collected)
         deadline = time.monotonic() + 120
         while model_server.total() < point and time.monotonic() < deadline:
             time.sleep(0.005)
         process.send_signal(signal.SIGKILL)
         process.communicate()
     model_server.latency = 0.0
-    ditto("simulate", killed)
+    ditto("simulate", collected)
     # In flight at the kill: the window of 4, and what the memo had not yet committed, 0.2 s of answers of 0.05 s each.
     at_risk = 4 + 4 * round(0.3 / 0.05)
-    assert model_server.total() <= whole + len(kills) * at_risk
-    assert shards(killed) == shards(clean)
+    assert model_server.total() <= clean.calls + len(kills) * at_risk
+    assert shards(collected) == clean.bytes
+
+
+def test_a_run_whose_engine_died_is_finished_by_the_next(
+    ditto: Ditto, model_server: StubServer, clean: Clean, collected: Path
+) -> None:
+    async def die(*_: Any) -> None:
+        if model_server.total() == clean.calls // 2:
+            threading.Thread(target=model_server.close).start()
+
+    model_server.fault = die
+    first = ditto("simulate", collected, "--set", "generation.timeout_s=2")
+    assert 0 < first["ledger"]["failed"]["response_engine_unavailable"] < first["ledger"]["inputs"]
+    again = StubServer(base_url=model_server.base_url)
+    try:
+        second = ditto("simulate", collected)
+    finally:
+        again.close()
+    assert (second["ledger"], shards(collected)) == (clean.result["ledger"], clean.bytes)
+    assert second["model_calls"] == again.total() < clean.calls
 
 
 def test_two_runs_at_once_agree_and_compute_each_shard_once(
-    ditto: Ditto, start: Callable[..., Any], model_server: StubServer, tmp_path: Path
+    start: Callable[..., Any], model_server: StubServer, clean: Clean, collected: Path
 ) -> None:
-    clean, shared = tmp_path / "clean", tmp_path / "shared"
-    whole = simulated(ditto, clean)["model_calls"]
-    ditto("collect", shared)
-    model_server.asked.clear()
-    runs = [start("simulate", shared) for _ in range(2)]
+    runs = [start("simulate", collected) for _ in range(2)]
     for run in runs:
         out, err = run.communicate(timeout=300)
         assert run.returncode == 0, err + out
-    assert shards(shared) == shards(clean)
+    assert shards(collected) == clean.bytes
     # A pair that two shards show may be asked by both processes at once; no answer is ever asked twice.
     answers = [count for prompt, count in model_server.asked.items() if "Reply with a JSON list" not in prompt]
     assert set(answers) == {1}
-    assert model_server.total() <= 2 * whole
+    assert model_server.total() <= 2 * clean.calls

@@ -3,12 +3,15 @@
 from typing import Any
 
 from fixtures.served import Served, wait_for
+from fixtures.stub_openai import StubServer
 
 
-def test_retry_makes_the_failed_shard_only_and_no_finished_stage(served: Served) -> None:
+def test_retry_makes_the_failed_shard_only_and_no_finished_stage(served: Served, model_server: StubServer) -> None:
     api, nightly = served.api, served.api.deployment("nightly")
     settings = nightly["parameters"]["settings"]
+    engine = {"engine": "chat-api", "model": "stub", "base_url": model_server.base_url}
     settings = settings | {"shards": 3, "knowledge": settings["knowledge"] | {"max_characters": 2}}
+    settings["generation"] |= engine  # its replies take no time
 
     def start() -> str:
         run = api(f"/deployments/{nightly['id']}/create_flow_run", {"parameters": {"settings": settings}})

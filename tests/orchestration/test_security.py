@@ -1,10 +1,6 @@
-"""Secrets stay in the environment, and a server with a password lets nobody else in."""
+"""Secrets stay in the environment."""
 
-import base64
-import os
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,41 +32,3 @@ def test_a_password_in_a_setting_is_refused_and_not_repeated(ditto: Ditto, tmp_p
     error = ditto("plan", tmp_path, "--memo-url", f"postgresql+psycopg://me:{SECRET}@127.0.0.1/memo", code=2)["error"]
     assert "PGPASSWORD" in error
     assert SECRET not in error
-
-
-@pytest.fixture
-def closed_server(tmp_path: Path) -> Iterator[str]:
-    """A server of our own with a password, as `ditto serve` starts it."""
-    from flows.server import prefect_server
-
-    saved = dict(os.environ)
-    os.environ.pop("PREFECT_API_URL", None)
-    os.environ["PREFECT_SERVER_API_AUTH_STRING"] = f"admin:{SECRET}"
-    try:
-        with prefect_server(tmp_path) as address:
-            yield address
-    finally:
-        os.environ.clear()
-        os.environ.update(saved)
-
-
-def status(address: str, password: str | None) -> int:
-    request = urllib.request.Request(f"{address}/flows/filter", b"{}", {"Content-Type": "application/json"})
-    if password is not None:
-        request.add_header("Authorization", "Basic " + base64.b64encode(f"admin:{password}".encode()).decode())
-    try:
-        with urllib.request.urlopen(request, timeout=60) as response:
-            return int(response.status)
-    except urllib.error.HTTPError as error:
-        error.close()
-        return error.code
-
-
-def test_a_server_with_a_password_lets_nobody_else_in(
-    ditto: Ditto, closed_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert [status(closed_server, password) for password in (None, "wrong", SECRET)] == [401, 401, 200]
-    monkeypatch.setenv("PREFECT_API_AUTH_STRING", "admin:wrong")
-    assert "PREFECT_API_AUTH_STRING" in ditto("collect", tmp_path, code=2)["error"]
-    monkeypatch.setenv("PREFECT_API_AUTH_STRING", f"admin:{SECRET}")
-    ditto("collect", tmp_path)

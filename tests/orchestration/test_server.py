@@ -1,0 +1,133 @@
+"""The Prefect server behind everything: it keeps every task run, and with a password it lets nobody else in."""
+
+import base64
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fixtures import postgresql
+from fixtures.served import Api, wait_for
+
+from ditto_core import configuration
+from ditto_core.ledger import Ledger
+from ditto_core.records import Section
+from ditto_core.settings import Settings
+from ditto_core.shards import ShardKey, ShardRef, ShardStore
+
+PASSWORD = "a-password-of-this-test"
+TASKS = 500
+Ditto = Callable[..., dict[str, Any]]
+
+
+@contextmanager
+def environment(**names: str | None) -> Iterator[None]:
+    """Set or unset variables, and let Prefect in this process see them."""
+    from prefect.context import refresh_global_settings_context
+
+    saved = dict(os.environ)
+    for name, value in names.items():
+        os.environ.pop(name, None)
+        if value is not None:
+            os.environ[name] = value
+    refresh_global_settings_context()
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(saved)
+        refresh_global_settings_context()
+
+
+@pytest.fixture(scope="module")
+def closed_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server as several machines share one: on PostgreSQL, and with a password."""
+    from flows.server import prefect_server
+
+    with ExitStack() as stack:
+        database = stack.enter_context(postgresql.running())
+        with environment(
+            PREFECT_API_URL=None,
+            PREFECT_SERVER_API_AUTH_STRING=f"admin:{PASSWORD}",
+            PREFECT_SERVER_DATABASE_CONNECTION_URL=database.database().replace("+psycopg", "+asyncpg"),
+        ):
+            address = stack.enter_context(prefect_server(tmp_path_factory.mktemp("closed")))
+        yield address
+
+
+def authorization(password: str) -> str:
+    return "Basic " + base64.b64encode(f"admin:{password}".encode()).decode()
+
+
+def status(address: str, password: str | None) -> int:
+    request = urllib.request.Request(f"{address}/flows/filter", b"{}", {"Content-Type": "application/json"})
+    if password is not None:
+        request.add_header("Authorization", authorization(password))
+    try:
+        with urllib.request.urlopen(request, timeout=60) as response:
+            return int(response.status)
+    except urllib.error.HTTPError as error:
+        error.close()
+        return error.code
+
+
+def test_a_server_with_a_password_lets_nobody_else_in(ditto: Ditto, closed_server: str, tmp_path: Path) -> None:
+    assert [status(closed_server, password) for password in (None, "wrong", PASSWORD)] == [401, 401, 200]
+    with environment(PREFECT_API_URL=closed_server, PREFECT_API_AUTH_STRING="admin:wrong"):
+        assert "PREFECT_API_AUTH_STRING" in ditto("collect", tmp_path, code=2)["error"]
+    with environment(PREFECT_API_URL=closed_server, PREFECT_API_AUTH_STRING=f"admin:{PASSWORD}"):
+        ditto("collect", tmp_path)
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server, and how this process gets in."""
+
+    api: Api
+    variables: dict[str, str]
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def server(request: pytest.FixtureRequest) -> Server:
+    if request.param == "sqlite":
+        return Server(Api(request.getfixturevalue("prefect_api")), {})
+    address = request.getfixturevalue("closed_server")
+    variables = {"PREFECT_API_URL": address, "PREFECT_API_AUTH_STRING": f"admin:{PASSWORD}"}
+    return Server(Api(address, {"Authorization": authorization(PASSWORD)}), variables)
+
+
+def work(_store: ShardStore) -> tuple[Iterable[Section], Ledger]:
+    return [Section("heading", "text")], Ledger(1, 1)
+
+
+def test_the_server_keeps_every_task_run_of_a_large_flow(server: Server, prefect_api: str, tmp_path: Path) -> None:
+    from prefect.events.worker import EventsWorker
+    from prefect.runtime import flow_run
+
+    from flows import stage
+    from tasks import policies
+
+    @policies.shard_task(name="many")
+    def shard(key: ShardKey, settings: Settings) -> ShardRef:
+        return policies.compute_once(key, settings, Section, work)
+
+    @stage.stage_flow("many")
+    def many(settings: Settings) -> str:
+        keys = [ShardKey("many", "recipe", f"en-{number:04d}", "inputs") for number in range(TASKS)]
+        stage.gather("many", {key.name: stage.submit(shard, key, settings) for key in keys})
+        return str(flow_run.id)
+
+    with environment(**server.variables):
+        run = many(configuration.load("demo", data_root=str(tmp_path)))
+        EventsWorker.drain_all()
+
+    def all_completed() -> bool:
+        mine = {"flow_runs": {"id": {"any_": [run]}}, "task_runs": {"state": {"type": {"any_": ["COMPLETED"]}}}}
+        return bool(server.api("/task_runs/count", mine) == TASKS)
+
+    wait_for(f"{TASKS} task runs", all_completed, 120)
