@@ -9,7 +9,6 @@ PostgreSQL when several hosts share one memo (SQLAlchemy Core, same tables). `me
 
 import queue
 import threading
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -98,6 +97,7 @@ class Memo:
             self._prepare()
         self._pending: dict[str, tuple[Completion, dict[str, Any]]] = {}
         self._queue: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        self._closing = threading.Event()
         self._lock = threading.Lock()
         self._broken: Exception | None = None
         self._writer = threading.Thread(target=self._write_groups, name="memo-writer", daemon=True)
@@ -218,6 +218,7 @@ class Memo:
         Raises:
             InvalidInput: A group could not be written.
         """
+        self._closing.set()
         self._queue.put(None)
         self._writer.join()
         self._engine.dispose()
@@ -282,7 +283,7 @@ class Memo:
         if first is None:
             return [], True
         group = [first]
-        time.sleep(_GROUP_SECONDS / 2)
+        self._closing.wait(_GROUP_SECONDS / 2)
         while len(group) < _GROUP_ROWS:
             try:
                 row = self._queue.get_nowait()

@@ -9,7 +9,7 @@ import re
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from ditto_core.generation.generator import Completion, Generator, Outcome, Request
 from ditto_core.memo import Memo
@@ -93,7 +93,8 @@ class MemoisedGenerator:
             self._land(mine)
         orphaned = []
         for key, flight in theirs.items():
-            flight.landed.wait()
+            if flight.landed is not None:
+                flight.landed.wait()
             if flight.outcome is None:
                 orphaned.append(wanted[key])
                 continue
@@ -141,7 +142,7 @@ class MemoisedGenerator:
         with self._lock:
             for key in keys:
                 if key in self._in_flight:
-                    theirs[key] = self._in_flight[key]
+                    theirs[key] = self._in_flight[key].watched()
                 else:
                     mine[key] = self._in_flight[key] = _Flight()
         return mine, theirs
@@ -151,15 +152,21 @@ class MemoisedGenerator:
             for key, flight in flights.items():
                 if self._in_flight.get(key) is flight:
                     del self._in_flight[key]
-                flight.landed.set()
+                if flight.landed is not None:
+                    flight.landed.set()
 
 
 @dataclass(slots=True)
 class _Flight:
-    """A request under way, and who waits for it."""
+    """A request under way; `landed` is there once another thread waits for it, which few do."""
 
-    landed: threading.Event = field(default_factory=threading.Event)
+    landed: threading.Event | None = None
     outcome: Outcome | None = None
+
+    def watched(self) -> "_Flight":
+        """Itself, for one more to wait for."""
+        self.landed = self.landed or threading.Event()
+        return self
 
 
 class Metered:

@@ -32,8 +32,7 @@ _WEIGHT_SUFFIXES = (".safetensors",)
 
 def digest(value: Any) -> str:
     """sha256, in hex, of plain data and dataclasses as canonical JSON."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=_jsonable, allow_nan=False)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return hashlib.sha256(_CANONICAL.encode(value).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def stable_hash(text: str) -> int:
@@ -155,3 +154,6 @@ def _jsonable(value: Any) -> Any:
     if isinstance(value, (set, frozenset)):
         return sorted(value)
     raise TypeError(f"cannot take the digest of a {type(value).__name__}: {value!r}")
+
+
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=_jsonable, allow_nan=False)

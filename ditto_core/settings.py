@@ -111,10 +111,27 @@ class GenerationSettings(_Section):
     """chat-api: seconds that one request may take, retries included. Speed only."""
     gpu_memory_utilization: float = Field(0.9, gt=0, le=1)
     """vllm: share of the GPU's memory. Speed only."""
+    kv_cache_gib: float = Field(0.0, ge=0)
+    """vllm: GiB of key-value cache; 0 is what gpu_memory_utilization leaves, on a CPU 1. Speed only."""
     tensor_parallel_size: int = Field(1, ge=1)
     """vllm: GPUs that share one copy of the model. Speed only."""
+    data_parallel_size: int = Field(1, ge=1)
+    """vllm: copies of the model, each on GPUs of its own; a character's requests go to the same copy. Speed only."""
+    prefix_caching: bool = True
+    """vllm: keep what prompts begin with, such as a profile, for the next prompt. Speed only."""
+    adapter: str = ""
+    """vllm, transformers: folder or hub id of a LoRA adapter (PEFT) laid over the model. Enters every row key."""
     script: str = ""
     """scripted: JSON Lines file of {"match": regex, "reply": text}; the first match of a prompt answers it."""
+
+    @model_validator(mode="after")
+    def _adapters_are_laid_over_weights(self) -> "GenerationSettings":
+        if self.adapter and self.engine in ("chat-api", "scripted"):
+            raise ValueError(
+                f"adapter {self.adapter!r} is for engines that load weights; a server knows its adapters as models of their own: "
+                f"set model to the adapter's name there"
+            )
+        return self
 
 
 class SimulationSettings(_Section):

@@ -87,6 +87,12 @@ def traffic(usage: Usage, seconds: float) -> str:
     )
 
 
+def losses(lost: Mapping[str, int]) -> str:
+    """What was lost so far, by reason, the most frequent first; "" is nothing."""
+    counts = [f"{number} {reason}" for reason, number in sorted(lost.items(), key=lambda item: (-item[1], item[0]))]
+    return f"lost {', '.join(counts)}" if counts else ""
+
+
 def log_ledger(what: str, ledger: Ledger) -> None:
     """The account of a shard, as the last line of its log; every lost row above it, one line each."""
     logger = get_run_logger()

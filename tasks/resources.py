@@ -56,11 +56,12 @@ def identify(generation: GenerationSettings) -> ModelIdentity:
 def seed_llm(settings: Settings) -> GenerationSettings:
     """The LLM that is tuned and examined: the one that simulates, unless `training.model` names another.
 
-    Weights behind a server cannot be tuned, nor can the server answer for the tuned ones: a local engine does.
+    Weights behind a server cannot be tuned, nor can the server answer for the tuned ones: a local engine does. What is tuned are
+    the weights themselves, without an adapter that was laid over them to simulate.
     """
     generation = settings.generation
     engine = "auto" if generation.engine == "chat-api" else generation.engine
-    return generation.model_copy(update={"engine": engine, "model": settings.training.model or generation.model})
+    return generation.model_copy(update={"engine": engine, "model": settings.training.model or generation.model, "adapter": ""})
 
 
 def resolve_model(generation: GenerationSettings) -> GenerationSettings:

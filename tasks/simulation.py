@@ -1,7 +1,7 @@
 """Tasks of the simulation stage: whom each role is paired with, then dialogues shard by shard."""
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from prefect import get_run_logger, task
@@ -81,9 +81,10 @@ def simulate_dialogues(
         def traffic() -> str:
             return reporting.traffic(generator.usage, time.monotonic() - started)
 
-        result = dialogues.simulate(
-            places, shown, generator, languages.load(language), settings.simulation, lambda done, _: meter.step(done, traffic())
-        )
+        def progress(done: int, lost: Mapping[str, int]) -> None:
+            meter.step(done, "; ".join(filter(None, (traffic(), reporting.losses(lost)))))
+
+        result = dialogues.simulate(places, shown, generator, languages.load(language), settings.simulation, progress)
         get_run_logger().info("%s: %s", key.name, traffic())
         return result.dialogues, result.ledger
 

@@ -56,7 +56,7 @@ class Request:
         """What is asked, as plain data."""
         return {
             "messages": [[message.role, message.content] for message in self.messages],
-            "sampling": self.sampling,
+            "sampling": {name: getattr(self.sampling, name) for name in Sampling.__slots__},
             "schema": self.schema,
             "sample": self.sample,
         }
@@ -67,7 +67,7 @@ class Request:
 
     def key(self, model: ModelIdentity) -> str:
         """The row key: 64 hex digits."""
-        return digest(self.content() | {"model": model})
+        return digest(self.content() | {"model": {"weights": model.weights, "tokenizer": model.tokenizer}})
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +131,9 @@ def canonical_schema(schema: Mapping[str, Any]) -> str:
 
 
 def _vllm(settings: GenerationSettings, _api_key: str) -> Generator:
-    from ditto_core.generation.vllm_engine import VllmGenerator
+    from ditto_core.generation import vllm_engine
 
-    return VllmGenerator(settings)
+    return vllm_engine.create(settings)
 
 
 def _transformers(settings: GenerationSettings, _api_key: str) -> Generator:

@@ -26,13 +26,15 @@ from ditto_core.errors import BrokenPromise, InvalidInput, RowFailed, SourceUnav
 from ditto_core.generation.generator import Completion, Failure, Outcome, Request
 from ditto_core.generation.jobs import Answer, Job, stream
 from ditto_core.ledger import UNAVAILABLE
-from ditto_core.recipe import ModelIdentity, digest, model_identity
+from ditto_core.recipe import ModelIdentity, digest, file_digest, model_identity
 from ditto_core.records import Message
 from ditto_core.settings import GenerationSettings
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+_ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 _HUB_FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt")
-_CHUNK, _WINDOW = 64, 1024
+CHUNK, WINDOW = 64, 1024
+"""Requests of one call that are rendered at a time, and that may be unanswered."""
 
 
 class Tokenizer(Protocol):
@@ -85,7 +87,10 @@ class LocalGenerator(ABC):
     def __init__(self, settings: GenerationSettings, load_tokenizer: Callable[[Path], Tokenizer]) -> None:
         self._settings = settings
         self._folder = model_folder(settings.model, settings.revision)
+        self._adapter = model_folder(settings.adapter) if settings.adapter else None
         self.identity = chat_identity(self._folder)
+        if self._adapter is not None:
+            self.identity = adapted_identity(self.identity, self._adapter)
         self._limit = context_length(self._folder, settings.max_model_len)
         self._load_tokenizer = load_tokenizer
         self._loaded_tokenizer: Tokenizer | None = None
@@ -103,7 +108,26 @@ class LocalGenerator(ABC):
         Raises:
             InvalidInput: The model cannot be loaded.
         """
-        return stream(requests, self.identity, self._submit, chunk=_CHUNK, window=_WINDOW)
+        return stream(requests, self.identity, self.submit, chunk=CHUNK, window=WINDOW)
+
+    def submit(self, jobs: Sequence[Job]) -> None:
+        """Render jobs, in the caller's thread, and hand them to the owner; every one of them is answered."""
+        tokenizer = self._tokenizer()
+        for job in jobs:
+            try:
+                tokens = tokenizer.encode_chat(job.request.messages)
+            except RowFailed as error:
+                job.fail(error.reason, str(error))
+                continue
+            room = self._limit - job.request.sampling.max_tokens
+            if len(tokens) > room:
+                job.fail(
+                    "prompt_too_long",
+                    f"the prompt has {len(tokens)} tokens, the context of {self._limit} leaves {max(room, 0)} beside a "
+                    f"reply of {job.request.sampling.max_tokens}",
+                )
+                continue
+            self._enqueue(Prompt(job, tokens))
 
     def count_tokens(self, text: str) -> int:
         """Length in the model's tokens; loads the tokenizer but not the model."""
@@ -132,24 +156,6 @@ class LocalGenerator(ABC):
             if self._loaded_tokenizer is None:
                 self._loaded_tokenizer = self._load_tokenizer(self._folder)
             return self._loaded_tokenizer
-
-    def _submit(self, jobs: Sequence[Job]) -> None:
-        tokenizer = self._tokenizer()
-        for job in jobs:
-            try:
-                tokens = tokenizer.encode_chat(job.request.messages)
-            except RowFailed as error:
-                job.fail(error.reason, str(error))
-                continue
-            room = self._limit - job.request.sampling.max_tokens
-            if len(tokens) > room:
-                job.fail(
-                    "prompt_too_long",
-                    f"the prompt has {len(tokens)} tokens, the context of {self._limit} leaves {max(room, 0)} beside a "
-                    f"reply of {job.request.sampling.max_tokens}",
-                )
-                continue
-            self._enqueue(Prompt(job, tokens))
 
     def _enqueue(self, prompt: Prompt) -> None:
         with self._state:
@@ -265,6 +271,22 @@ def chat_identity(folder: Path) -> ModelIdentity:
     if has_chat_template(folder):
         return identity
     return ModelIdentity(identity.weights, digest([identity.tokenizer, our_chat_template()]))
+
+
+def adapted_identity(identity: ModelIdentity, adapter: Path) -> ModelIdentity:
+    """The identity of a model with a LoRA adapter laid over it.
+
+    Raises:
+        InvalidInput: The folder holds no adapter.
+    """
+    files = [adapter / name for name in _ADAPTER_FILES]
+    missing = [file.name for file in files if not file.is_file()]
+    if missing:
+        raise InvalidInput(
+            f"generation.adapter {str(adapter)!r} holds no {' and no '.join(missing)}; expected the folder of a PEFT adapter, "
+            f"such as the `adapter` that training with training.lora_rank leaves beside its model."
+        )
+    return ModelIdentity(digest([identity.weights, file_digest(files)]), identity.tokenizer)
 
 
 def has_chat_template(folder: Path) -> bool:

@@ -140,7 +140,7 @@ class TransformersGenerator(LocalGenerator):
         return super().generate(requests)
 
     def _serve(self) -> None:
-        model = _load(self._folder, self._settings.dtype)
+        model = _load(self._folder, self._settings.dtype, self._adapter)
         waiting: list[Prompt] = []
         while not self._closing.is_set():
             waiting += self._take(wait=not waiting)
@@ -323,7 +323,7 @@ def _seen(prompts: Sequence[Sequence[int]], logits: "torch.Tensor") -> "torch.Te
     return seen
 
 
-def _load(folder: Path, dtype: str) -> Any:
+def _load(folder: Path, dtype: str, adapter: Path | None) -> Any:
     import torch
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
@@ -335,9 +335,14 @@ def _load(folder: Path, dtype: str) -> Any:
         model: Any = AutoModelForCausalLM.from_pretrained(
             folder, dtype=getattr(torch, chosen), attn_implementation="sdpa", use_safetensors=True
         )
+        if adapter is not None:
+            from peft import PeftModel
+
+            model = PeftModel.from_pretrained(model, adapter).merge_and_unload()
         return model.to("cuda" if gpu else "cpu").eval()
-    except Exception as error:  # safetensors, torch and transformers each raise their own; all mean this folder
-        raise InvalidInput(f"cannot load the model {str(folder)!r} with transformers: {error}") from error
+    except Exception as error:  # safetensors, torch, peft and transformers each raise their own; all mean this folder
+        what = f"{str(folder)!r}" + (f" with the adapter {str(adapter)!r}" if adapter else "")
+        raise InvalidInput(f"cannot load the model {what} with transformers: {error}") from error
 
 
 def free_memory() -> None:

@@ -1,11 +1,12 @@
-"""vLLM engine: one thread owns vLLM's engine in this process and feeds it without a pause.
+"""vLLM engine: one thread owns vLLM's engine and feeds it without a pause.
 
 In:   requests from any number of threads, and a folder with safetensors weights and a tokenizer.
 Out:  completions as they finish, with the number of prompt tokens that the prefix cache held.
 
-The engine core runs in this process (VLLM_ENABLE_V1_MULTIPROCESSING=0): a load imports vLLM once instead of three times, and no
-child process outlives a killed run. With it goes OMP_NUM_THREADS=1, which counts only where torch is not imported yet. Both
-are set for the time of the load and only where the user did not set them.
+On a CPU the engine core runs in this process (VLLM_ENABLE_V1_MULTIPROCESSING=0): a load imports vLLM once instead of three times.
+On a GPU it runs in a process of its own, as vLLM has it: what kills it there leaves this process able to load another. Processes
+that a killed run left behind are ended before a load. With OMP_NUM_THREADS=1, which counts only where torch is not imported yet,
+these variables are set for the time of the load and only where the user did not set them.
 
 Example: eight shards call `generate` at once; their prompts join one running batch, and the second question to a role finds the
 profile in the prefix cache.
@@ -17,25 +18,42 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any
 
 from ditto_core.errors import InvalidInput, SourceUnavailable
+from ditto_core.generation import stale_engines
+from ditto_core.generation.copies import Copies
+from ditto_core.generation.generator import Generator
 from ditto_core.generation.local_model import LocalGenerator, Prompt
 from ditto_core.generation.transformers_engine import FolderTokenizer
 from ditto_core.settings import GenerationSettings
 
 _LOG = logging.getLogger(__name__)
 _LOAD_ENVIRONMENT = {
-    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
     "OMP_NUM_THREADS": "1",
     "VLLM_NO_USAGE_STATS": "1",
     "VLLM_LOGGING_LEVEL": "WARNING",
+    "VLLM_WORKER_MULTIPROC_METHOD": "spawn",  # this process has threads, which a fork would not survive
 }
 _DEATHS_ALONE = 3
-_CPU_CACHE_BYTES = 1 << 30
-"""Key-value cache on a CPU; VLLM_CPU_KVCACHE_SPACE (GiB), where set, goes first."""
+_CPU_CACHE_GIB = 1.0
+_CPU_STEP_TOKENS = 4096
+_LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # those that vLLM 0.32 has room for
+
+
+def create(settings: GenerationSettings) -> Generator:
+    """One engine, or `settings.data_parallel_size` of them as one.
+
+    Raises:
+        ModuleNotFoundError: vLLM is not installed.
+    """
+    if settings.data_parallel_size == 1:
+        return VllmGenerator(settings)
+    turn = threading.Lock()  # loads write to the environment
+    return Copies([VllmGenerator(settings, copy, turn) for copy in range(settings.data_parallel_size)])
 
 
 class VllmGenerator(LocalGenerator):
@@ -45,14 +63,21 @@ class VllmGenerator(LocalGenerator):
     asked one by one: a prompt with which the engine dies alone fails as "kills_engine", and the others are answered. Three of
     these in a row say that it is the engine: everything unanswered and everything that comes fails as "engine_unavailable".
 
+    Args:
+        settings: Theirs are all of the engine's; nothing of them but model and adapter is part of a reply.
+        copy: Number of this engine among several, each with processes and GPUs of its own; None where it is the only one.
+        turn: Held while it loads.
+
     Raises:
         ModuleNotFoundError: vLLM is not installed.
     """
 
-    def __init__(self, settings: GenerationSettings) -> None:
+    def __init__(self, settings: GenerationSettings, copy: int | None = None, turn: "threading.Lock | None" = None) -> None:
         if find_spec("vllm") is None:
             raise ModuleNotFoundError("No module named 'vllm'", name="vllm")
         super().__init__(settings, FolderTokenizer)
+        self._copy = copy
+        self._turn = turn or threading.Lock()
         self._running: dict[str, Prompt] = {}
         self._suspects: list[Prompt] = []
         self._deaths = 0
@@ -88,7 +113,8 @@ class VllmGenerator(LocalGenerator):
         self._running |= added
         for name, prompt in added.items():
             try:
-                engine.add_request(name, {"prompt_token_ids": list(prompt.tokens)}, self._parameters(prompt))
+                shown, parameters = {"prompt_token_ids": list(prompt.tokens)}, self._parameters(prompt)
+                engine.add_request(name, shown, parameters, lora_request=self._lora())
             except (VLLMClientError, ValueError) as error:
                 del self._running[name]
                 self._fail(prompt, "rejected_by_engine", str(error))
@@ -126,40 +152,78 @@ class VllmGenerator(LocalGenerator):
             output_kind=RequestOutputKind.CUMULATIVE if request.watch else RequestOutputKind.FINAL_ONLY,
         )
 
+    def _lora(self) -> Any:
+        """The adapter, for every request alike: a batch that mixes them with the bare model gives wrong rows on a CPU (0.32)."""
+        if self._adapter is None:
+            return None
+        from vllm.lora.request import LoRARequest
+
+        return LoRARequest(self._adapter.name, 1, str(self._adapter))
+
     def _load(self) -> Any:
-        settings = self._settings
-        try:
-            with _environment(_LOAD_ENVIRONMENT):
-                from vllm.config import StructuredOutputsConfig
+        with self._turn, _environment({**_unset(_LOAD_ENVIRONMENT), **stale_engines.mark()}):
+            if ended := stale_engines.end_stale():
+                _LOG.warning("ended %d processes of an engine whose run was killed", len(ended))
+            try:
                 from vllm.engine.arg_utils import EngineArgs
                 from vllm.platforms import current_platform
                 from vllm.usage.usage_lib import UsageContext
                 from vllm.v1.engine.llm_engine import LLMEngine
 
                 cpu = current_platform.is_cpu()
-                arguments = EngineArgs(
-                    model=str(self._folder),
-                    dtype=("float32" if cpu else "auto") if settings.dtype == "auto" else settings.dtype,
-                    max_model_len=self._limit,
-                    trust_remote_code=False,
-                    enable_prefix_caching=True,
-                    enforce_eager=cpu,
-                    gpu_memory_utilization=settings.gpu_memory_utilization,
-                    kv_cache_memory_bytes=_CPU_CACHE_BYTES if cpu else None,
-                    tensor_parallel_size=settings.tensor_parallel_size,
-                    # JSON allows whitespace anywhere, and some models never stop writing it. vLLM 0.32 reads this switch
-                    # here only, not from a request's parameters, and only with a named backend.
-                    structured_outputs_config=StructuredOutputsConfig(backend="xgrammar", disable_any_whitespace=True),
-                    disable_log_stats=True,
-                )
-                with _unscanned("llvmlite.binding.ffi"):
+                with _environment(self._processes(cpu)), _unscanned("llvmlite.binding.ffi"):
+                    arguments = EngineArgs(**self._arguments(cpu))
                     return LLMEngine.from_engine_args(arguments, usage_context=UsageContext.LLM_CLASS)
-        except Exception as error:  # vLLM has no common base for what a load can meet
-            raise InvalidInput(
-                f"vLLM cannot load the model in {str(self._folder)!r} with a context of {self._limit} tokens: {error} "
-                f"Lower generation.max_model_len, free memory or change generation.gpu_memory_utilization, or set "
-                f"generation.engine to transformers."
-            ) from error
+            except Exception as error:  # vLLM has no common base for what a load can meet
+                raise InvalidInput(
+                    f"vLLM cannot load the model in {str(self._folder)!r} with a context of {self._limit} tokens: {error} "
+                    f"Lower generation.max_model_len, free memory or change generation.gpu_memory_utilization, or set "
+                    f"generation.engine to transformers."
+                ) from error
+
+    def _processes(self, cpu: bool) -> Mapping[str, str]:
+        """Environment that says where the engine core runs: in this process or in one of its own, and on which GPUs."""
+        if self._copy is None:
+            return _unset({"VLLM_ENABLE_V1_MULTIPROCESSING": "0" if cpu else "1"})
+        apart = {"VLLM_ENABLE_V1_MULTIPROCESSING": "1"}  # one process cannot hold two cores
+        if cpu:
+            return apart
+        from vllm.platforms import current_platform
+
+        named = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+        visible = named.split(",") if named else [str(number) for number in range(current_platform.device_count())]
+        return apart | {"CUDA_VISIBLE_DEVICES": ",".join(gpus(self._copy, self._settings, visible))}
+
+    def _arguments(self, cpu: bool) -> Mapping[str, Any]:
+        """What vLLM is told: our settings, by its names."""
+        from vllm.config import StructuredOutputsConfig
+
+        settings = self._settings
+        cache = settings.kv_cache_gib or (_CPU_CACHE_GIB if cpu else 0)
+        arguments = {
+            "model": str(self._folder),
+            "dtype": ("float32" if cpu else "auto") if settings.dtype == "auto" else settings.dtype,
+            "max_model_len": self._limit,
+            "trust_remote_code": False,
+            "enable_prefix_caching": settings.prefix_caching,
+            "enforce_eager": cpu,
+            "gpu_memory_utilization": settings.gpu_memory_utilization,
+            "kv_cache_memory_bytes": int(cache * 2**30) or None,
+            "tensor_parallel_size": settings.tensor_parallel_size,
+            # JSON allows whitespace anywhere, and some models never stop writing it. vLLM 0.32 reads this switch
+            # here only, not from a request's parameters, and only with a named backend.
+            "structured_outputs_config": StructuredOutputsConfig(backend="xgrammar", disable_any_whitespace=True),
+            "disable_log_stats": True,
+        }
+        if cpu:
+            # A prompt that is read in parts, as soon as more wait than a step takes, kills vLLM 0.32 on a CPU if its request
+            # has a seed ("CPU Generator does not use offset").
+            arguments |= {"enable_chunked_prefill": False, "max_num_batched_tokens": max(self._limit, _CPU_STEP_TOKENS)}
+        if self._adapter is not None:
+            rank = json.loads((self._adapter / "adapter_config.json").read_text("utf-8"))["r"]
+            room = next((known for known in _LORA_RANKS if known >= rank), _LORA_RANKS[-1])
+            arguments |= {"enable_lora": True, "max_loras": 1, "max_lora_rank": room}
+        return arguments
 
     def _restart(self, engine: Any, error: Exception) -> Any:
         """A fresh engine, and a decision on what was in flight.
@@ -189,6 +253,21 @@ class VllmGenerator(LocalGenerator):
         return fresh
 
 
+def gpus(copy: int, settings: GenerationSettings, visible: Sequence[str]) -> Sequence[str]:
+    """The GPUs of one copy, of those that there are.
+
+    Raises:
+        InvalidInput: There are not enough for all copies.
+    """
+    each, copies = settings.tensor_parallel_size, settings.data_parallel_size
+    if len(visible) < each * copies:
+        raise InvalidInput(
+            f"generation.data_parallel_size = {copies} copies of generation.tensor_parallel_size = {each} GPUs need "
+            f"{each * copies}, there are {len(visible)}. Lower one of them."
+        )
+    return visible[copy * each : (copy + 1) * each]
+
+
 @contextlib.contextmanager
 def _unscanned(name: str) -> Iterator[None]:
     """Take a module out of `sys.modules` for a while.
@@ -215,13 +294,21 @@ def _unload(engine: Any) -> None:
     cleanup_dist_env_and_memory()
 
 
+def _unset(values: Mapping[str, str]) -> dict[str, str]:
+    """Those of the variables that the user has not set."""
+    return {name: value for name, value in values.items() if name not in os.environ}
+
+
 @contextlib.contextmanager
 def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Set variables that are not set, and take them away again: later child processes must not inherit one thread."""
-    added = {name: value for name, value in values.items() if name not in os.environ}
-    os.environ.update(added)
+    """Set variables and put back what was there: later child processes must not inherit one thread, nor an engine's mark."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
     try:
         yield
     finally:
-        for name in added:
-            os.environ.pop(name, None)
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

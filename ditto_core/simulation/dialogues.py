@@ -12,9 +12,11 @@ A pair is asked for once for its role and once for its partner, often in another
 makes that one request. So no shard waits for another, and each is a pure function of the profiles it shows.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from ditto_core.errors import RowFailed
 from ditto_core.generation.generator import Completion, Generator, Outcome, Request
@@ -30,8 +32,8 @@ ROLES_AT_ONCE = 64
 
 Pair = tuple[str, str]
 """Q-ids: whose questions they are, and to whom they are foreign."""
-OnProgress = Callable[[int, int], None]
-"""Called, in the thread of the shard, with roles done and roles in all."""
+OnProgress = Callable[[int, Mapping[str, int]], None]
+"""Called, in the thread of the shard, with roles done and with the number of turns that they lost, by reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,8 @@ def simulate(
         places: The shard's roles.
         profiles: Of these, their partners and their askers.
     """
-    shard = _Shard(profiles, generator, language, settings)
+    index = lru_cache(2 * ROLES_AT_ONCE)(lambda qid: evidence.Index(facts(profiles[qid])))  # a role is in many pairs
+    shard = _Shard(profiles, generator, language, settings, index)
     pool = ThreadPoolExecutor(ROLES_AT_ONCE, thread_name_prefix="role")
     lists: dict[Pair, Future[_QueryList]] = {}
     sessions: list[Future[tuple[list[Turn], Ledger]]] = []
@@ -81,9 +84,10 @@ def simulate(
                 if pair not in lists:
                     lists[pair] = pool.submit(shard.ask_list, pair)
             sessions.append(pool.submit(shard.play, place, {pair: lists[pair] for pair, _ in _pairs(place)}))
+        lost: Counter[str] = Counter()
         for done, session in enumerate(as_completed(sessions), 1):
-            session.result()
-            on_progress(done, len(sessions))
+            lost.update(session.result()[1].failed)
+            on_progress(done, lost)
     finally:
         pool.shutdown(cancel_futures=True)
     played = [session.result() for session in sessions]
@@ -101,12 +105,17 @@ def _pairs(place: Place) -> list[tuple[Pair, Kind]]:
 
 @dataclass(frozen=True, slots=True)
 class _Shard:
-    """What all roles of a shard share. Its methods run in many threads at once."""
+    """What all roles of a shard share. Its methods run in many threads at once.
+
+    Attributes:
+        index: Q-id -> the facts of that profile, ready for questions.
+    """
 
     profiles: Mapping[str, Profile]
     generator: Generator
     language: Language
     settings: SimulationSettings
+    index: Callable[[str], evidence.Index]
 
     def ask_list(self, pair: Pair) -> _QueryList:
         """The first valid draw of a pair; a later one is only asked for where the earlier ones were unusable."""
@@ -149,7 +158,7 @@ class _Shard:
             for number in range(self.settings.queries_per_pair):
                 ledger.fail(f"{role} {pair} {number}", RowFailed(f"query_{answer.error.reason}", "", raw=answer.error.raw))
             return []
-        index = evidence.Index(facts(asker))
+        index = self.index(pair[0])
         put: list[Query] = []
         earlier: list[str] = []
         for number, (question, reason) in enumerate(answer.questions):

@@ -17,20 +17,21 @@ import aiohttp
 
 from ditto_core.generation.chat_api import ChatApiGenerator
 from ditto_core.generation.chat_completions import payload
-from ditto_core.generation.generator import Completion, Outcome, Request, Sampling
+from ditto_core.generation.generator import Completion, Generator, Outcome, Request, Sampling
 from ditto_core.memo import Memo
 from ditto_core.memoised import MemoisedGenerator
 from ditto_core.recipe import ModelIdentity
 from ditto_core.records import Message
 from ditto_core.settings import GenerationSettings
 from ditto_core.simulation import pairing
+from tests.benchmarks import engine, peers
 
 _REQUESTS = 5000
 _SECONDS_PER_REPLY = 0.0002  # an instant engine: 5,000 replies a second
 _ASKED, _IN_FLIGHT, _LATENCY_S = 2000, 64, 0.02
 _ROLES = 1_000_000
 
-Rows = list[tuple[str, float, str]]
+Rows = list[tuple[str, float | str, str]]
 """What, measured, and what to hold."""
 
 
@@ -52,11 +53,16 @@ class Instant:
 
 
 def rows(best: Callable[[Callable[[], object]], float]) -> Rows:
-    cpu, speed = chat_api_ratios()
+    cpu, memo_cpu, speed = chat_api_ratios()
+    with _stub() as address:
+        others = peers.rows(address)
     return [
         ("memo on instant replies, run time with / without", memo_ratio(best), "at most 1.2"),
         ("chat-api, client CPU over bare aiohttp and parsing", cpu, "at most 1.2"),
+        ("memo before chat-api, client CPU with / without", memo_cpu, "at most 1.2"),
         ("chat-api, requests per second over bare aiohttp", speed, "at least 0.85"),
+        *others,
+        *engine.rows(),
         (f"pairing {_ROLES:,} roles, CPU seconds", pairing_seconds(), "seconds"),
     ]
 
@@ -65,29 +71,35 @@ def memo_ratio(best: Callable[[Callable[[], object]], float]) -> float:
     """Run time with the memo over the run time without, all requests new."""
     requests = [Request((Message("user", str(number)),), Sampling()) for number in range(_REQUESTS)]
 
-    def with_memo() -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            memo = Memo(f"sqlite:///{Path(folder) / 'memo.db'}")
-            list(MemoisedGenerator(Instant.identity, Instant, memo).generate(requests))
-            memo.close()
-
-    return best(with_memo) / best(lambda: list(Instant().generate(requests)))
+    return best(lambda: _with_memo(Instant(), requests)) / best(lambda: list(Instant().generate(requests)))
 
 
-def chat_api_ratios(rounds: int = 3) -> tuple[float, float]:
-    """Client CPU over that of a bare loop, and requests per second over its own; best of a few rounds, by turns."""
+def _with_memo(engine: Generator, requests: Sequence[Request]) -> None:
+    """Ask an engine through a memo that knows nothing yet."""
+    with tempfile.TemporaryDirectory() as folder:
+        memo = Memo(f"sqlite:///{Path(folder) / 'memo.db'}")
+        list(MemoisedGenerator(engine.identity, lambda: engine, memo).generate(requests))
+        memo.close()
+
+
+def chat_api_ratios(rounds: int = 3) -> tuple[float, float, float]:
+    """Client CPU over that of a bare loop, CPU with the memo over that without, requests per second over the bare loop's.
+
+    Best of a few rounds, by turns.
+    """
     asked = [Request((Message("system", "You are Ada." * 100), Message("user", str(n))), Sampling()) for n in range(_ASKED)]
     with _stub() as address:
         settings = GenerationSettings(engine="chat-api", model="m", base_url=address, concurrency=_IN_FLIGHT)
         engine = ChatApiGenerator(settings)
-        ours, bare = [], []
+        ours, kept, bare = [], [], []
         list(engine.generate(asked[:_IN_FLIGHT]))  # connections and the window are open
         for _ in range(rounds):
             ours.append(_measured(lambda: list(engine.generate(asked))))
+            kept.append(_measured(lambda: _with_memo(engine, asked)))
             bare.append(_measured(lambda: asyncio.run(_bare(address, asked))))
         engine.close()
-    cpu = min(cpu for cpu, _ in ours) / min(cpu for cpu, _ in bare)
-    return cpu, min(wall for _, wall in bare) / min(wall for _, wall in ours)
+    (cpu, wall), (kept_cpu, _), (bare_cpu, bare_wall) = (map(min, zip(*runs, strict=True)) for runs in (ours, kept, bare))
+    return cpu / bare_cpu, kept_cpu / cpu, bare_wall / wall
 
 
 def pairing_seconds() -> float:

@@ -1,6 +1,9 @@
 """A table of single edits: each asks the model again for exactly what it must, and for nothing else."""
 
 import json
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +18,7 @@ from ditto_core.memoised import MemoisedGenerator
 from ditto_core.recipe import ModelIdentity
 from ditto_core.records import Article, Character, Place, Profile, Section
 from ditto_core.settings import SimulationSettings
-from ditto_core.simulation import dialogues
+from ditto_core.simulation import dialogues, queries
 
 EN = languages.load("en")
 ROLES = 6
@@ -38,10 +41,15 @@ BASE: Mapping[str, Any] = {
 
 
 class Asked:
-    """Answers everything, with questions that belong to the pair, and remembers what it was asked."""
+    """Answers everything, with questions that belong to the pair, and remembers what it was asked.
 
-    def __init__(self, identity: ModelIdentity) -> None:
+    Attributes:
+        unusable: Draws of a list that nobody can read.
+    """
+
+    def __init__(self, identity: ModelIdentity, unusable: int = 0) -> None:
         self.identity = identity
+        self.unusable = unusable
         self.requests: list[Request] = []
 
     def generate(self, requests: Sequence[Request]) -> Iterator[Outcome]:
@@ -50,7 +58,8 @@ class Asked:
             names = "".join(sorted(set(request.messages[0].content) & set("0123456789")))
             text = "I have never heard of it."
             if request.purpose == "queries":
-                text = json.dumps([f"Do you remember day {number} of {names}?" for number in "abc"])
+                questions = json.dumps([f"Do you remember day {number} of {names}?" for number in "abc"])
+                text = "No." if request.sample < self.unusable else questions
             yield Completion(request.key(self.identity), text, "stop")
 
     def count_tokens(self, text: str) -> int:
@@ -61,11 +70,11 @@ class Asked:
 
 
 def run(memo: Path, **edit: Any) -> tuple[dialogues.Simulated, list[Request]]:
-    given = {**BASE, **edit}
-    engine, store = Asked(given["identity"]), Memo(f"sqlite:///{memo}")
+    given = {**BASE, "unusable": 0, **edit}
+    engine, store = Asked(given["identity"], given["unusable"]), Memo(f"sqlite:///{memo}")
     generator = MemoisedGenerator(engine.identity, lambda: engine, store)
     result = dialogues.simulate(
-        given["places"], given["profiles"], generator, given["language"], given["settings"], lambda done, total: None
+        given["places"], given["profiles"], generator, given["language"], given["settings"], lambda done, lost: None
     )
     store.close()
     return result, engine.requests
@@ -109,6 +118,39 @@ def test_an_edit_asks_again_for_exactly_what_it_shapes(tmp_path: Path, edit: Map
     assert {request.purpose for request in second} == again
     for purpose in again:
         assert sum(r.purpose == purpose for r in second) == sum(r.purpose == purpose for r in first)
+
+
+@pytest.mark.parametrize(("draws", "again"), [(2, 0), (3, 0), (4, ROLES), (5, ROLES)])
+def test_another_number_of_draws_asks_for_those_that_are_missing_and_needed(tmp_path: Path, draws: int, again: int) -> None:
+    _, first = run(tmp_path / "memo.db", unusable=3)
+    assert [request.sample for request in first].count(2) == ROLES
+    _, second = run(tmp_path / "memo.db", unusable=3, settings=settings(query_samples=draws))
+    assert [request.sample for request in second if request.purpose == "queries"].count(3) == again
+    assert sum(request.purpose == "queries" for request in second) == again
+
+
+def test_a_better_parser_reads_what_was_paid_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, _ = run(tmp_path / "memo.db")
+    whole = queries.parse
+    monkeypatch.setattr(queries, "parse", lambda completion, count: whole(completion, count)[::-1])
+    after, second = run(tmp_path / "memo.db")
+    assert second == []
+    assert after.dialogues != before.dialogues
+    assert after.ledger.ok == before.ledger.ok
+
+
+def test_a_comment_in_the_code_changes_no_key(tmp_path: Path) -> None:
+    root = Path(__file__).parents[2]
+    shutil.copytree(root / "ditto_core", tmp_path / "ditto_core", ignore=shutil.ignore_patterns("__pycache__", "embedded"))
+    for file in tmp_path.rglob("*.py"):
+        file.write_text(file.read_text("utf-8") + "\n# a comment\n", "utf-8")
+    script = (
+        "from ditto_core.generation.generator import Request, Sampling\n"
+        "from ditto_core.recipe import ModelIdentity, stage_recipe\n"
+        "print(Request((), Sampling()).key(ModelIdentity('w', 't')), stage_recipe('simulation', {}))\n"
+    )
+    said = [subprocess.check_output([sys.executable, "-c", script], cwd=folder, text=True) for folder in (root, tmp_path)]
+    assert said[0] == said[1] != ""
 
 
 def test_one_changed_article_asks_again_for_the_requests_that_show_it(tmp_path: Path) -> None:

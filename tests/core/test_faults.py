@@ -12,6 +12,7 @@ from fixtures.stub_openai import StubServer, completion
 
 from ditto_core import languages
 from ditto_core.generation.chat_api import ChatApiGenerator
+from ditto_core.ledger import UNAVAILABLE
 from ditto_core.memo import Memo
 from ditto_core.memoised import MemoisedGenerator
 from ditto_core.recipe import stable_hash
@@ -91,13 +92,13 @@ def server() -> Iterator[StubServer]:
     made.close()
 
 
-def simulated(server: StubServer, memo: Path) -> dialogues.Simulated:
-    generation = GenerationSettings(engine="chat-api", model="m", base_url=server.base_url, concurrency=16, timeout_s=16)
+def simulated(server: StubServer, memo: Path, timeout_s: float = 16) -> dialogues.Simulated:
+    generation = GenerationSettings(engine="chat-api", model="m", base_url=server.base_url, concurrency=16, timeout_s=timeout_s)
     store = Memo(f"sqlite:///{memo}")
     engine = ChatApiGenerator(generation)
     try:
         generator = MemoisedGenerator(engine.identity, lambda: engine, store)
-        return dialogues.simulate(PLACES, PROFILES, generator, EN, SETTINGS, lambda done, total: None)
+        return dialogues.simulate(PLACES, PROFILES, generator, EN, SETTINGS, lambda done, lost: None)
     finally:
         engine.close()
         store.close()
@@ -136,3 +137,29 @@ def test_what_stays_wrong_is_named_row_by_row_and_the_good_rows_are_there(server
     refused = poisoned.ledger.failed["response_empty_choices"] + poisoned.ledger.failed["response_prompt_too_long"]
     assert 0 < server.total() <= refused  # two turns may share a request
     assert again.ledger.ok == poisoned.ledger.ok + refused
+
+
+def test_a_prompt_that_kills_the_server_every_time_fails_alone(server: StubServer, tmp_path: Path) -> None:
+    async def deadly(request: web.Request, body: dict[str, Any], _times: int) -> web.StreamResponse | None:
+        return await reset(request) if "Person23757x" in body["messages"][0]["content"] and len(body["messages"]) > 1 else None
+
+    server.fault = deadly
+    result = simulated(server, tmp_path / "memo.db", timeout_s=3)
+    result.ledger.check()
+    assert result.ledger.failed == {f"response_{UNAVAILABLE}": 6}
+    assert result.ledger.ok == (ROLES - 1) * 6
+    assert len(result.dialogues) == ROLES - 1
+
+
+def test_a_storm_of_refusals_passes_and_every_row_is_there(server: StubServer, tmp_path: Path) -> None:
+    refused = 0
+
+    async def storm(_request: web.Request, _body: dict[str, Any], _times: int) -> web.StreamResponse | None:
+        nonlocal refused
+        refused += 1
+        return web.Response(status=(429, 503, 529)[refused % 3], headers={"Retry-After": "0.2"}) if refused <= 60 else None
+
+    server.fault = storm
+    result = simulated(server, tmp_path / "memo.db", timeout_s=60)
+    result.ledger.check()
+    assert result.ledger.ok == result.ledger.inputs == ROLES * 6

@@ -109,7 +109,7 @@ def test_a_role_without_a_usable_answer_is_noted_and_its_losses_are_counted(tmp_
     places.append(Place("Q3", "Cid", "Q5", 0, "", (), ()))
     generator = ScriptedGenerator(GenerationSettings(script=str(script)))
     profiles = {"Q1": SHORT, "Q2": bob, "Q3": SHORT}
-    result = dialogues.simulate(places, profiles, generator, EN, SETTINGS, lambda done, total: None)
+    result = dialogues.simulate(places, profiles, generator, EN, SETTINGS, lambda done, lost: None)
     result.ledger.check()
     assert [dialogue.profile.character.label for dialogue in result.dialogues] == ["Ada"]
     assert result.ledger.failed == {"response_assistant_speak": 3}

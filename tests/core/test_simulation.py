@@ -181,7 +181,7 @@ PLACES = [
 
 
 def run(script: Script) -> dialogues.Simulated:
-    return dialogues.simulate(PLACES, {"Q1": ADA, "Q2": BOB}, script, EN, SETTINGS, lambda done, total: None)
+    return dialogues.simulate(PLACES, {"Q1": ADA, "Q2": BOB}, script, EN, SETTINGS, lambda done, lost: None)
 
 
 def test_a_pair_gives_specific_turns_to_its_role_and_foreign_ones_to_its_partner() -> None:
@@ -227,7 +227,7 @@ def test_with_a_history_a_role_sees_its_earlier_exchanges_and_no_lost_ones() -> 
     script = Historian()
     script._lists = [json.dumps(lists)]
     settings = settings.model_copy(update={"queries_per_pair": 3})
-    result = dialogues.simulate(PLACES[:1], {"Q1": ADA, "Q2": BOB}, script, EN, settings, lambda done, total: None)
+    result = dialogues.simulate(PLACES[:1], {"Q1": ADA, "Q2": BOB}, script, EN, settings, lambda done, lost: None)
     assert script.shown == [
         [f"user: {lists[0]}"],
         [f"user: {lists[1]}"],

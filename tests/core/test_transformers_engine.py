@@ -1,4 +1,5 @@
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -7,7 +8,9 @@ import pytest
 from fixtures.tiny_model import make_tiny_model
 
 from ditto_core.errors import InvalidInput
-from ditto_core.generation.generator import Completion, Failure, Request, Sampling
+from ditto_core.generation.copies import Copies
+from ditto_core.generation.generator import Completion, Failure, Generator, Request, Sampling
+from ditto_core.generation.jobs import Job
 from ditto_core.generation.transformers_engine import TransformersGenerator
 from ditto_core.records import Message
 from ditto_core.settings import GenerationSettings
@@ -36,7 +39,7 @@ def settings(folder: Path) -> GenerationSettings:
     return GenerationSettings(engine="transformers", model=str(folder), max_model_len=512, batch_size=4)
 
 
-def texts(engine: TransformersGenerator, requests: list[Request]) -> dict[str, str]:
+def texts(engine: Generator, requests: list[Request]) -> dict[str, str]:
     replies = list(engine.generate(requests))
     assert all(isinstance(reply, Completion) for reply in replies), replies
     return {reply.key: reply.text for reply in replies if isinstance(reply, Completion)}
@@ -96,6 +99,31 @@ def test_eight_threads_get_the_replies_of_one(engine: TransformersGenerator) -> 
     with ThreadPoolExecutor(8) as pool:
         parts = list(pool.map(lambda start: texts(engine, requests[start::8]), range(8)))
     assert {key: text for part in parts for key, text in part.items()} == one
+
+
+def test_copies_answer_as_one_and_prompts_that_begin_alike_share_one(engine: TransformersGenerator, folder: Path) -> None:
+    served: list[dict[str, int]] = []
+
+    class Counted(TransformersGenerator):
+        def submit(self, jobs: Sequence[Job]) -> None:
+            for job in jobs:
+                served[self.number][job.request.messages[0].content] += 1
+            super().submit(jobs)
+
+    together = []
+    for number in range(2):
+        served.append(Counter())
+        together.append(Counted(settings(folder)))
+        together[-1].number = number  # type: ignore[attr-defined]
+    copies = Copies(together)
+    roles = [Message("system", f"You are number {number}.") for number in range(6)]
+    requests = [Request((role, Message("user", question)), GREEDY) for question in ("Who?", "When?") for role in roles]
+    assert texts(copies, requests) == texts(engine, requests)
+    assert copies.identity == engine.identity
+    assert sorted([*served[0].values(), *served[1].values()]) == [2] * 6
+    assert served[0]
+    assert served[1]
+    copies.close()
 
 
 def test_identity_and_token_counts_need_no_model(folder: Path) -> None:

@@ -1,6 +1,7 @@
-"""The real vLLM, on a GPU or the CPU, with one load for all tests."""
+"""The real vLLM, on a GPU or the CPU, with one load for nearly all tests: a model with an adapter laid over it."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -8,9 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
-from fixtures.tiny_model import make_tiny_model
+from fixtures.tiny_model import make_tiny_adapter, make_tiny_model
 
+from ditto_core.generation import stale_engines
 from ditto_core.generation.generator import Completion, Failure, Generator, Request, Sampling
 from ditto_core.generation.transformers_engine import TransformersGenerator
 from ditto_core.records import Message
@@ -36,13 +39,18 @@ def texts(engine: Generator, requests: list[Request]) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> GenerationSettings:
     folder = make_tiny_model(tmp_path_factory.mktemp("tiny"))
-    return GenerationSettings(engine="vllm", model=str(folder), max_model_len=512, dtype="float32", gpu_memory_utilization=0.3)
+    adapter = make_tiny_adapter(folder, tmp_path_factory.mktemp("adapter"))
+    return GenerationSettings(
+        engine="vllm", model=str(folder), adapter=str(adapter), max_model_len=512, dtype="float32", kv_cache_gib=0.05
+    )
 
 
 @pytest.fixture(scope="module")
 def engine(settings: GenerationSettings) -> Iterator[Any]:
     from ditto_core.generation.vllm_engine import VllmGenerator
+    from ditto_core.simulation.evidence import choose
 
+    choose("a b", ["a c", "b d"], 1)  # loads numba and llvmlite, whose library object breaks vLLM's scan of all modules
     made = VllmGenerator(settings)
     yield made
     made.close()
@@ -68,11 +76,32 @@ def test_greedy_replies_agree_with_the_transformers_engine(engine: Any, settings
     other.close()
 
 
+def test_an_adapter_changes_the_replies_and_their_keys(engine: Any, settings: GenerationSettings) -> None:
+    bare = TransformersGenerator(settings.model_copy(update={"adapter": ""}))
+    requests = [ask(f"question {number}") for number in range(4)]
+    assert bare.identity.weights != engine.identity.weights
+    assert list(texts(bare, requests).values()) != list(texts(engine, requests).values())
+    bare.close()
+
+
 def test_an_over_long_prompt_fails_alone(engine: Any) -> None:
     good, bad = ask("short"), ask("long " * 200)
     outcomes = {outcome.key: outcome for outcome in engine.generate([bad, good])}
     assert outcomes[bad.key(engine.identity)].reason == "prompt_too_long"
     assert isinstance(outcomes[good.key(engine.identity)], Completion)
+
+
+def test_more_prompts_than_one_step_takes_are_answered_by_the_same_engine(engine: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """vLLM reads a prompt in parts where a step is full; with a seed that kills it on a CPU."""
+    requests = [ask(f"{number} " + "long " * 85, DRAWN) for number in range(12)]
+    assert len(texts(engine, requests)) == 12
+    assert "died" not in caplog.text
+
+
+def test_draws_of_one_prompt_asked_together_read_it_once(engine: Any) -> None:
+    draws = list(engine.generate([ask("draw " * 60, DRAWN, number) for number in range(3)]))
+    assert len({draw.text for draw in draws}) == 3
+    assert sorted(draw.cached_tokens > 0 for draw in draws) == [False, True, True]
 
 
 def test_a_schema_shapes_the_reply_and_a_bad_one_fails_alone(engine: Any) -> None:
@@ -108,10 +137,10 @@ def test_an_engine_that_dies_is_started_again_and_the_prompt_that_kills_it_fails
     whole_step, whole_add, poison = LLMEngine.step, LLMEngine.add_request, "poison " * 9
     poisoned: set[int] = set()
 
-    def add(self: Any, name: str, prompt: Any, *rest: Any) -> Any:
+    def add(self: Any, name: str, prompt: Any, *rest: Any, **named: Any) -> Any:
         if len(prompt["prompt_token_ids"]) > len(poison):
             poisoned.add(id(self))
-        return whole_add(self, name, prompt, *rest)
+        return whole_add(self, name, prompt, *rest, **named)
 
     def step(self: Any) -> Any:
         if id(self) in poisoned:
@@ -141,20 +170,36 @@ def test_an_engine_that_dies_of_anything_is_given_up(engine: Any, monkeypatch: p
     assert sum(outcome.reason == "kills_engine" for outcome in outcomes) == 3
 
 
-def test_it_loads_in_a_process_that_has_chosen_evidence_before(settings: GenerationSettings) -> None:
-    # bm25s loads numba and llvmlite, whose library object breaks vLLM's scan of all modules.
-    script = (
-        "import sys; sys.path[:0] = sys.argv[1:3]\n"
-        "from ditto_core.simulation.evidence import choose\n"
-        "choose('a b', ['a c', 'b d'], 1)\n"
-        "from ditto_core.generation.generator import Request, Sampling, create\n"
-        "from ditto_core.records import Message\n"
-        "from ditto_core.settings import GenerationSettings\n"
-        "engine = create(GenerationSettings(engine='vllm', model=sys.argv[3], max_model_len=256, gpu_memory_utilization=0.3))\n"
-        "outcome, = engine.generate([Request((Message('user', 'hi'),), Sampling(max_tokens=4))])\n"
-        "engine.close(); print('REPLY', type(outcome).__name__)\n"
-    )
-    root = Path(__file__).parents[2]
-    command = [sys.executable, "-c", script, str(root), str(root / "tests"), settings.model]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert "REPLY Completion" in done.stdout, done.stderr[-2000:]
+APART = (
+    "import sys\n"
+    "from ditto_core.generation.generator import Request, Sampling, create\n"
+    "from ditto_core.records import Message\n"
+    "from ditto_core.settings import GenerationSettings\n"
+    "if __name__ == '__main__':\n"
+    "    engine = create(GenerationSettings(engine='vllm', model=sys.argv[1], max_model_len=256, kv_cache_gib=0.05))\n"
+    "    outcome, = engine.generate([Request((Message('user', 'hi'),), Sampling(max_tokens=4))])\n"
+    "    print('ANSWERED', type(outcome).__name__, flush=True)\n"
+    "    sys.stdin.read()\n"
+)
+
+
+def test_an_engine_in_a_process_of_its_own_outlives_a_killed_run_until_the_next_load(
+    settings: GenerationSettings, tmp_path: Path
+) -> None:
+    (tmp_path / "run.py").write_text(APART)
+    command = [sys.executable, str(tmp_path / "run.py"), settings.model]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "VLLM_ENABLE_V1_MULTIPROCESSING": "1"}
+    pipe = subprocess.PIPE
+    with (
+        (tmp_path / "stderr").open("w") as errors,
+        subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=errors, text=True, env=environment) as run,
+    ):
+        assert run.stdout is not None
+        said = next((line for line in run.stdout if line.startswith("ANSWERED")), "")  # among vLLM's own lines
+        assert said == "ANSWERED Completion\n", (tmp_path / "stderr").read_text()[-2000:]
+        left = psutil.Process(run.pid).children(recursive=True)
+        assert left
+        run.kill()
+    stale_engines.end_stale()
+    psutil.wait_procs(left, timeout=10)
+    assert not [process for process in left if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
