@@ -93,7 +93,7 @@ def entity_id(iri: str) -> str:
 
 def tidy(text: str) -> str:
     """A label or value on one line, without marks of direction and other signs that nobody sees."""
-    return " ".join(_INVISIBLE.sub("", text).split())
+    return " ".join((text if text.isascii() else _INVISIBLE.sub("", text)).split())
 
 
 def claims(

@@ -134,6 +134,5 @@ class SparqlClient:
 
 
 def _term(plain: Mapping[str, Any]) -> Term:
-    kind = plain["type"]
-    language = str(plain.get("xml:lang", "")).lower()
-    return Term(plain["value"], "literal" if kind == "typed-literal" else kind, language)
+    kind, language = plain["type"], plain.get("xml:lang")
+    return Term(plain["value"], "literal" if kind == "typed-literal" else kind, language.lower() if language else "")

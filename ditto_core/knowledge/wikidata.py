@@ -137,7 +137,8 @@ def describe(
     for item in items:
         if item.qid in facts:
             try:
-                _refuse_unknown(item.qid, facts[item.qid], unknown)
+                if unknown:
+                    _refuse_unknown(item.qid, facts[item.qid], unknown)
                 characters.append(character(item, facts[item.qid], labels, language, settings, ledger.notes))
                 ledger.ok += 1
             except RowFailed as error:
