@@ -5,10 +5,11 @@ Output:  what that function read; the raw body is kept in the snapshot first.
 Source:  Wikimedia's rules: at most 5 requests in parallel, Retry-After, a User-Agent with contact.
 
 Failures sort by remedy. Ask less: `TooHeavy`. Ask again later: `Weather`. Nothing helps but other settings: `InvalidInput`.
-Each is counted by its kind: throttled, banned, server_error, timeout, connection, cut, rows_cut, web_page, busy.
+Each is counted by its kind: throttled, banned, server_error, timeout, connection, unknown_host, cut, rows_cut, web_page, busy.
 """
 
 import http.client
+import socket
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -28,6 +29,7 @@ from ditto_core.recipe import digest
 PARALLEL = 5
 _ATTEMPTS = 8
 _ATTEMPTS_OF_A_STRANGER = 3  # an address that has answered nothing yet may be the wrong one
+_STRANGE = frozenset({"web_page", "unknown_host", "timeout"})  # what a wrong address looks like
 _LONGEST_WAIT = 120.0
 _GAVE_UP = b""  # stands in the snapshot for an answer: the source gave up on this, so its parts were asked for
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -95,6 +97,7 @@ class Source:
         snapshot: Where answers are kept, or None to ask every time.
         faults: How often each kind of fault was met.
         asked: Requests sent.
+        answered: Whether there was ever a good answer.
     """
 
     address: str
@@ -105,7 +108,7 @@ class Source:
     snapshot: Snapshot | None = None
     faults: Counter[str] = field(default_factory=Counter)
     asked: int = 0
-    _answered: bool = False
+    answered: bool = False
     _session: requests.Session = field(init=False)
     _slots: threading.BoundedSemaphore = field(init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -179,13 +182,13 @@ class Source:
                 with self._lock:
                     self.faults[fault.kind] += 1
                 splits = isinstance(fault, TooHeavy) and not whole
-                strange = fault.kind == "web_page" and not self._answered
+                strange = fault.kind in _STRANGE and not self.answered
                 if splits or attempt == (_ATTEMPTS_OF_A_STRANGER if strange else _ATTEMPTS):
                     self._keep(key, _GAVE_UP)
                     self._give_up(fault)
                 self._wait(2.0 ** (attempt - 1) if fault.retry_after is None else fault.retry_after)
             else:
-                self._answered = True
+                self.answered = True
                 self._keep(key, answer.body)
                 return found
         raise AssertionError("attempts must be positive")
@@ -193,7 +196,7 @@ class Source:
     def _give_up(self, fault: Weather) -> NoReturn:
         if fault.kind == "banned":  # asking on makes it worse
             raise InvalidInput(str(fault)) from fault
-        if fault.kind == "web_page" and not self._answered:
+        if fault.kind == "web_page" and not self.answered:
             raise self.refused(f"answers with a web page: {fault}") from fault
         if fault.kind == "throttled" and fault.retry_after is None:
             self._wait(1.0)  # the halves are asked for next, and not in a hurry
@@ -237,7 +240,11 @@ class Source:
             urllib3.exceptions.ReadTimeoutError,
         }:
             return TooHeavy("timeout", f"{self.address} did not answer within {self.timeout_s:g} s. {_SMALLER}")
-        if ConnectionRefusedError in causes and not self._answered:
+        if socket.gaierror in causes:
+            return Weather(
+                "unknown_host", f"nobody knows the host of {self.address}: {error}. Check the address and the network."
+            )
+        if ConnectionRefusedError in causes and not self.answered:
             return self.refused("refuses connections; is the server running, and is the port right?")
         return Weather("connection", f"the connection to {self.address} failed: {error}. Check the network and the address.")
 

@@ -19,6 +19,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from SPARQLWrapper import JSON, POST, SPARQLExceptions, SPARQLWrapper
 
+from ditto_core.errors import SourceUnavailable
 from ditto_core.knowledge.source import Answer, Source, TooHeavy, Weather
 
 _END = "endOfRows"
@@ -84,13 +85,21 @@ class SparqlClient:
             InvalidInput: No SPARQL endpoint at this address, or it refuses the query.
         """
         marked = f"?{_END}" in query
-        return self.source.ask({"query": query}, lambda answer: self._rows(answer, marked), send=self._send, whole=whole)
+        try:
+            return self.source.ask({"query": query}, lambda answer: self._rows(answer, marked), send=self._send, whole=whole)
+        except TooHeavy as fault:
+            if fault.kind == "timeout" and not self.source.answered:
+                self.probe()  # it may be this query; it may be that nobody is there
+            raise
 
     def probe(self) -> None:
         """Raise `SourceUnavailable` or `InvalidInput` if not even the simplest query is answered."""
         if not self.source.offline:
             form = {"query": "SELECT ?alive WHERE { VALUES ?alive { 1 } }"}
-            self.source.ask(form, lambda answer: self._rows(answer, False), send=self._send, whole=True, keep=False)
+            try:
+                self.source.ask(form, lambda answer: self._rows(answer, False), send=self._send, whole=True, keep=False)
+            except TooHeavy as fault:  # nothing is lighter
+                raise SourceUnavailable(str(fault), retry_after=fault.retry_after) from fault
 
     def _send(self, form: Mapping[str, str]) -> Answer:
         wrapper = SPARQLWrapper(self.source.address, agent=self.source.agent)

@@ -91,7 +91,6 @@ def test_an_endpoint_that_stays_busy_says_when_to_come_back(script: Script) -> N
         pytest.param((500, {}, "java.util.concurrent.TimeoutException"), id="blazegraph-timeout"),
         pytest.param((504, {}, ""), id="gateway-timeout"),
         pytest.param((429, {}, '{"exception": "timeout"}'), id="qlever-timeout"),
-        pytest.param((0, {}, ""), id="no-answer"),
         pytest.param((200, JSON, GOOD[:-20]), id="cut"),
         pytest.param((200, JSON, GOOD[:-4] + "\nevaluation timed out"), id="cut-with-the-error-inside"),
         pytest.param((200, JSON | {"X-SPARQL-MaxRows": "1"}, GOOD), id="virtuoso-row-limit"),
@@ -137,3 +136,23 @@ def test_what_is_no_sparql_endpoint_is_the_users_to_mend(script: Script, answer:
     assert waits == []
     assert isinstance(error, InvalidInput)
     assert f"127.0.0.1:{script.server_port}" in str(error)
+
+
+def test_a_host_that_nobody_knows_is_told_soon() -> None:
+    waits: list[float] = []
+    source = Source("http://no-such-host.invalid/sparql", "knowledge.sparql_endpoint", "", 1, waits.append)
+    with pytest.raises(SourceUnavailable, match="nobody knows the host"):
+        SparqlClient(source).select("SELECT ?x WHERE { VALUES ?x { 1 } }", whole=True)
+    assert waits == [1.0, 2.0]
+
+
+def test_a_query_without_an_answer_is_too_heavy_only_where_others_are_answered(script: Script) -> None:
+    source = Source(f"http://127.0.0.1:{script.server_port}/query", "knowledge.sparql_endpoint", "", 1, lambda _: None)
+    slow: Answer = (0, {}, "")
+    script.answers = [slow, (200, JSON, GOOD), slow]
+    with pytest.raises(TooHeavy, match="did not answer within 1 s"):
+        SparqlClient(source).select("SELECT ?x WHERE { VALUES ?x { 1 } }")
+    waits, error = ask(script, slow)
+    assert waits == [1.0, 2.0]
+    assert isinstance(error, SourceUnavailable)
+    assert not isinstance(error, TooHeavy)
