@@ -218,7 +218,9 @@ class _Texts:
 
 def _site(api: _Api, language: Language) -> Site:
     query = api.query({"meta": "siteinfo", "siprop": "general|namespaces|namespacealiases"}).get("query", {})
-    general, default = query.get("general", {}), default_site(language)
+    if "general" not in query:
+        raise api.source.refused("answers JSON, but says nothing of a wiki.")
+    general, default = query["general"], default_site(language)
     names = {
         str(entry.get(key, "")).lower(): int(entry["id"])
         for entry in [*query.get("namespaces", {}).values(), *query.get("namespacealiases", ())]

@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 from fixtures.debian import MediaWiki
+from fixtures.stub_wiki import StubWiki
 from fixtures.weather import FAULTS, Proxy
 
 from ditto_core import languages
+from ditto_core.embedded import world_export
+from ditto_core.errors import InvalidInput
 from ditto_core.knowledge.action_api import pages_from_api
 from ditto_core.knowledge.dump import pages_from_dump
 from ditto_core.knowledge.snapshot import Snapshot
@@ -125,3 +128,11 @@ def test_a_later_run_asks_for_revisions_first_and_then_for_what_was_edited(wiki:
     texts = [body for body in proxy.asked if "content" in body]
     assert len(texts) == 1
     assert texts[0].count("%7C") < 5  # one revision, not fifty
+
+
+def test_an_address_that_speaks_json_but_of_no_wiki_is_named(tmp_path: Path) -> None:
+    stub = StubWiki(world_export())
+    stub.query = lambda form: {"batchcomplete": True}
+    with pytest.raises(InvalidInput, match="says nothing of a wiki"):
+        asked(stub.address, tmp_path, TITLES)
+    stub.close()
