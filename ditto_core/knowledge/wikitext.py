@@ -151,7 +151,7 @@ class _Walk:
     def _link(self, node: nodes.Wikilink) -> None:
         target = str(node.title).strip()
         prefix, colon, rest = target.lstrip(":").partition(":")
-        name = prefix.strip().replace("_", " ").lower()
+        name = prefix.strip().replace("_", " ").lower() if colon else ""
         if colon and not target.startswith(":"):
             if self._namespaces.get(name) in (FILE, CATEGORY, MEDIA):
                 return
