@@ -30,6 +30,9 @@ from ditto_core.simulation import evidence, queries, responses
 ROLES_AT_ONCE = 64
 """Of one shard: with about six requests each, and several shards at once, they keep a large engine's batch full."""
 
+_COUNTED = 50_000
+"""Texts whose length is remembered: the sentences of about as many profiles as are under way."""
+
 Pair = tuple[str, str]
 """Q-ids: whose questions they are, and to whom they are foreign."""
 OnProgress = Callable[[int, Mapping[str, int]], None]
@@ -73,7 +76,8 @@ def simulate(
         profiles: Of these, their partners and their askers.
     """
     index = lru_cache(2 * ROLES_AT_ONCE)(lambda qid: evidence.Index(facts(profiles[qid])))  # a role is in many pairs
-    shard = _Shard(profiles, generator, language, settings, index)
+    counted = lru_cache(_COUNTED)(generator.count_tokens)
+    shard = _Shard(profiles, generator, language, settings, index, counted)
     pool = ThreadPoolExecutor(ROLES_AT_ONCE, thread_name_prefix="role")
     lists: dict[Pair, Future[_QueryList]] = {}
     sessions: list[Future[tuple[list[Turn], Ledger]]] = []
@@ -109,6 +113,7 @@ class _Shard:
 
     Attributes:
         index: Q-id -> the facts of that profile, ready for questions.
+        count_tokens: As the generator counts, remembered: a profile's sentences are weighed in each of its pairs.
     """
 
     profiles: Mapping[str, Profile]
@@ -116,6 +121,7 @@ class _Shard:
     language: Language
     settings: SimulationSettings
     index: Callable[[str], evidence.Index]
+    count_tokens: Callable[[str], int]
 
     def ask_list(self, pair: Pair) -> _QueryList:
         """The first valid draw of a pair; a later one is only asked for where the earlier ones were unusable."""
@@ -123,7 +129,7 @@ class _Shard:
         draws = self.settings.query_samples if self.settings.query_mode == "samples" else 2
         found = _QueryList((), "")
         for sample in range(draws):
-            request = queries.request(role, partner, self.language, self.settings, self.generator.count_tokens, sample)
+            request = queries.request(role, partner, self.language, self.settings, self.count_tokens, sample)
             (outcome,) = self.generator.generate([request])
             try:
                 return _QueryList(queries.parse(_replied(outcome), self.settings.queries_per_pair), outcome.key)
@@ -140,9 +146,7 @@ class _Shard:
             put += self._usable(pair, kind, place.role, lists[pair].result(), ledger)
         turns: list[Turn] = []
         role = self.profiles[place.role]
-        requests = responses.requests(
-            role, [query.question for query in put], self.language, self.settings, self.generator.count_tokens
-        )
+        requests = responses.requests(role, [query.question for query in put], self.language, self.settings, self.count_tokens)
         for query, outcome in self._answers(put, requests, turns):
             try:
                 turns.append(Turn(query, responses.check(_replied(outcome), self.language), outcome.key))
