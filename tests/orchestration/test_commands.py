@@ -79,7 +79,8 @@ def test_what_cannot_be_tuned_is_found_out_before_anything_is_paid_for(
 def test_a_model_behind_a_server_supervises_and_the_seed_llm_is_tuned_and_examined(
     ditto: Ditto, model_server: StubServer, tmp_path: Path
 ) -> None:
-    options = [word for setting in ("training.model=embedded", "training.max_steps=2") for word in ("--set", setting)]
+    small = ("training.model=embedded", "training.max_steps=2", "evaluation.max_answer_tokens=12", "evaluation.bootstrap=100")
+    options = [word for setting in small for word in ("--set", setting)]
     first = ditto("run", tmp_path, *options)
     asked = model_server.total()
     second = ditto("run", tmp_path, *options)
