@@ -39,7 +39,9 @@ def articles(
         (title, article or reason), in the order of `found`.
     """
     # A fork of a process with threads may hold a lock that nobody frees; a server that forks has none.
-    pool = ProcessPool(max_workers=workers, context=multiprocessing.get_context("forkserver"))
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])  # or each worker would load the parser by itself, half a second each time
+    pool = ProcessPool(max_workers=workers, context=context)
     waiting: deque[tuple[str, Future[Article | str] | str]] = deque()
     try:
         for title, page in found:
