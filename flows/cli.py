@@ -20,7 +20,7 @@ import typer
 from ditto_core.errors import DittoError, InvalidInput
 from ditto_core.settings import Settings
 from flows.options import Json, Offline, Refresh, takes_settings
-from flows.server import ServerGone
+from flows.server import ServerGone, answers
 
 app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False, help="Role-play models by self-alignment, from facts to a judged model."
@@ -80,11 +80,11 @@ def _flush_logs() -> None:
 def _run(settings: Settings, flow: str, as_json: bool, *arguments: Any) -> Any:
     """Run one flow and print what it made."""
     with _orchestrated(settings) as address:
-        import httpx  # Prefect's client, which has tried for minutes before it gives up
-
         try:
             result = _flow(flow)(settings, *arguments)
-        except httpx.TransportError as error:
+        except Exception as error:  # without its server Prefect raises this and that, after minutes of trying
+            if answers(address):
+                raise
             raise ServerGone(
                 f"the Prefect server at {address!r} does not answer any more. Run the same command again, with a server: "
                 f"what was finished is not done again."

@@ -78,7 +78,7 @@ def running_server(data_root: Path) -> str | None:
         address = str(record["api_url"])
     except (OSError, ValueError, KeyError):
         return None
-    return address if _answers(address) else None
+    return address if answers(address) else None
 
 
 def _start(home: Path, port: int) -> tuple[subprocess.Popen[bytes], str]:
@@ -104,7 +104,7 @@ def _start(home: Path, port: int) -> tuple[subprocess.Popen[bytes], str]:
             start_new_session=True,
         )
     deadline = time.monotonic() + _START_SECONDS
-    while not _answers(address):
+    while not answers(address):
         if process.poll() is not None or time.monotonic() > deadline:
             _stop(process, home)
             tail = (home / "server.log").read_text("utf-8", "replace")[-600:]
@@ -146,7 +146,8 @@ def _require(address: str) -> None:
         ) from error
 
 
-def _answers(address: str) -> bool:
+def answers(address: str) -> bool:
+    """Whether a Prefect API is up at an address."""
     try:
         with urllib.request.urlopen(f"{address}/health", timeout=10) as response:
             return bool(response.status == 200)
