@@ -113,6 +113,7 @@ class LocalGenerator(ABC):
     def submit(self, jobs: Sequence[Job]) -> None:
         """Render jobs, in the caller's thread, and hand them to the owner; every one of them is answered."""
         tokenizer = self._tokenizer()
+        prompts: list[Prompt] = []
         for job in jobs:
             try:
                 tokens = tokenizer.encode_chat(job.request.messages)
@@ -127,7 +128,8 @@ class LocalGenerator(ABC):
                     f"reply of {job.request.sampling.max_tokens}",
                 )
                 continue
-            self._enqueue(Prompt(job, tokens))
+            prompts.append(Prompt(job, tokens))
+        self._enqueue(prompts)
 
     def count_tokens(self, text: str) -> int:
         """Length in the model's tokens; loads the tokenizer but not the model."""
@@ -157,14 +159,17 @@ class LocalGenerator(ABC):
                 self._loaded_tokenizer = self._load_tokenizer(self._folder)
             return self._loaded_tokenizer
 
-    def _enqueue(self, prompt: Prompt) -> None:
+    def _enqueue(self, prompts: Sequence[Prompt]) -> None:
+        """Side by side, whatever other threads do: so one role's prompts find its profile in the prefix cache, however small."""
         with self._state:
             if self._refusal is not None:
-                prompt.job.answers.put(self._refusal(prompt.job))
+                for prompt in prompts:
+                    prompt.job.answers.put(self._refusal(prompt.job))
                 return
-            self._open.add(prompt)
-            self._inbox.put(prompt)
-            if self._owner is None:
+            self._open.update(prompts)
+            for prompt in prompts:
+                self._inbox.put(prompt)
+            if self._owner is None and prompts:
                 # A daemon, so that a forgotten close() does not hold the process; atexit then ends it in order.
                 self._owner = threading.Thread(target=self._own, name=type(self).__name__, daemon=True)
                 self._owner.start()

@@ -12,7 +12,7 @@ A pair is asked for once for its role and once for its partner, often in another
 makes that one request. So no shard waits for another, and each is a pure function of the profiles it shows.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
@@ -79,14 +79,17 @@ def simulate(
     counted = lru_cache(_COUNTED)(generator.count_tokens)
     shard = _Shard(profiles, generator, language, settings, index, counted)
     pool = ThreadPoolExecutor(ROLES_AT_ONCE, thread_name_prefix="role")
+    wanted: dict[str, list[Pair]] = defaultdict(list)
+    for pair in dict.fromkeys(pair for place in places for pair, _ in _pairs(place)):
+        wanted[pair[0]].append(pair)
     lists: dict[Pair, Future[_QueryList]] = {}
     sessions: list[Future[tuple[list[Turn], Ledger]]] = []
     try:
         for place in places:
-            # First in, first out: a session starts after the lists that it waits for, so no worker waits for ever.
-            for pair, _ in _pairs(place):
-                if pair not in lists:
-                    lists[pair] = pool.submit(shard.ask_list, pair)
+            # First in, first out: a session starts after the lists that it waits for, so no worker waits for ever. All lists that
+            # begin with one profile are asked side by side.
+            for pair in (pair for asked, _ in _pairs(place) for pair in wanted.pop(asked[0], ())):
+                lists[pair] = pool.submit(shard.ask_list, pair)
             sessions.append(pool.submit(shard.play, place, {pair: lists[pair] for pair, _ in _pairs(place)}))
         lost: Counter[str] = Counter()
         for done, session in enumerate(as_completed(sessions), 1):

@@ -2,6 +2,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,25 @@ def test_eight_threads_get_the_replies_of_one(engine: TransformersGenerator) -> 
     with ThreadPoolExecutor(8) as pool:
         parts = list(pool.map(lambda start: texts(engine, requests[start::8]), range(8)))
     assert {key: text for part in parts for key, text in part.items()} == one
+
+
+def test_what_one_thread_asks_together_stays_together(folder: Path) -> None:
+    order: list[str] = []
+
+    class Recording(TransformersGenerator):
+        def _serve(self) -> None:
+            while not self._closing.is_set():
+                for prompt in self._take(wait=True):
+                    order.append(prompt.job.request.messages[0].content)
+                    self._fail(prompt, "seen", "")
+
+    recording = Recording(settings(folder))
+    roles = [[Request((Message("system", role), Message("user", str(n))), GREEDY) for n in range(24)] for role in "abcdefgh"]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda requests: list(recording.generate(requests)), roles))
+    recording.close()
+    assert len(order) == 8 * 24
+    assert len(list(groupby(order))) == 8
 
 
 def test_copies_answer_as_one_and_prompts_that_begin_alike_share_one(engine: TransformersGenerator, folder: Path) -> None:
