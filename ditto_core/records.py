@@ -6,8 +6,9 @@ Frozen dataclasses in memory, Parquet on disk; `to_table` and `from_table` conve
 import dataclasses
 import types
 import typing
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal, TypeVar
 
 import pyarrow as pa
@@ -291,7 +292,9 @@ def to_table(record: type[Record], rows: Iterable[Record]) -> pa.Table:
 
 def from_table(record: type[Record], table: pa.Table) -> Iterator[Record]:
     """Rows of a table that `to_table` made."""
-    return (_build(record, row) for batch in table.to_batches() for row in batch.to_pylist())
+    row_type: Any = record
+    build = _builder(row_type)
+    return (build(row) for batch in table.to_batches() for row in batch.to_pylist())
 
 
 def _hints(record: type) -> dict[str, Any]:
@@ -324,12 +327,23 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _build(hint: Any, value: Any) -> Any:
+@cache
+def _builder(hint: Any) -> Callable[[Any], Any]:
+    """What makes a value of that type from plain data; worked out once, since a dataset has millions of rows."""
     if dataclasses.is_dataclass(hint):
         assert isinstance(hint, type)
-        return hint(**{name: _build(part, value[name]) for name, part in _hints(hint).items()})
-    if isinstance(hint, types.UnionType) and value is not None:
-        return _build(next(part for part in typing.get_args(hint) if part is not type(None)), value)
+        make: Callable[..., Any] = hint
+        parts = [(name, _builder(part)) for name, part in _hints(hint).items()]
+        return lambda row: make(*[build(row[name]) for name, build in parts])
+    if isinstance(hint, types.UnionType):
+        known = _builder(next(part for part in typing.get_args(hint) if part is not type(None)))
+        return lambda value: None if value is None else known(value)
     if typing.get_origin(hint) is tuple:
-        return tuple(_build(typing.get_args(hint)[0], item) for item in value)
+        item = typing.get_args(hint)[0]
+        build = _builder(item)
+        return tuple if build is _as_it_is else lambda values: tuple([build(value) for value in values])
+    return _as_it_is
+
+
+def _as_it_is(value: Any) -> Any:
     return value

@@ -296,6 +296,9 @@ class EvaluationSettings(_Section):
     """Engine and model of the LLM judge."""
     votes: int = Field(3, ge=1, le=9)
     """Votes of the LLM judge (paper: 3)."""
+    judge_by: Literal["words", "letters"] = "words"
+    """words: the LLM judge gives a reason and a verdict (paper). letters: identity and rejection are the likelier one of single
+    letters, one token a vote; knowledge, and what the engine gives no chances for, stay in words."""
     judge_temperature: float = Field(0.2, ge=0, le=2)
     """Paper section 4."""
     max_judge_tokens: int = Field(512, ge=1)

@@ -7,7 +7,9 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
 
 from ditto_core.dataset.summary import COLUMNS, Summary
 from ditto_core.errors import InvalidInput
@@ -20,6 +22,9 @@ from ditto_core.settings import ModelSettings, Settings
 from ditto_core.shards import ShardStore
 from flows import measuring, stage
 from tasks import handover, recipes, resources, training
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 BEFORE, AFTER = "before", "after"
 
@@ -145,12 +150,20 @@ def _leaks(settings: Settings, store: ShardStore, tests: measuring.Tests) -> lis
     if tests.lines is None:
         return []
     examples = handover.take(settings, "examples", recipes.dataset_recipe(settings), "assemble")
-    columns = ["split", "role", "label", "language"]
-    rows = [row for refs in examples.values() for ref in refs for row in store.read_table(ref, columns).to_pylist()]
-    trained = {(row["language"], row[name]) for row in rows if row["split"] == "train" for name in ("role", "label")}
-    played = [row for refs in tests.sessions.values() for ref in refs for row in store.read_table(ref, columns).to_pylist()]
-    seen = sorted({row["label"] for row in played if {(row["language"], row["role"]), (row["language"], row["label"])} & trained})
+    trained, played = (_roles(store, shards) for shards in (examples, tests.sessions))
+    trained = trained[trained["split"] == "train"]
+    by_role = played.merge(trained[["language", "role"]].drop_duplicates())["label"]
+    by_label = played.merge(trained[["language", "label"]].drop_duplicates())["label"]
+    seen = sorted({*by_role, *by_label} - {""})  # imported conversations have no label
     if not seen:
         return []
     named = ", ".join(seen[:5]) + (" and others" if len(seen) > 5 else "")
     return [f"{len(seen)} roles of the test file were trained on ({named}): the scores after are not of unseen roles"]
+
+
+def _roles(store: ShardStore, shards: handover.Shards) -> "pd.DataFrame":
+    """Split, role, label and language of every session."""
+    columns = ["split", "role", "label", "language"]
+    table = pa.concat_tables(store.read_table(ref, columns) for refs in shards.values() for ref in refs)
+    frame: pd.DataFrame = table.to_pandas()
+    return frame

@@ -103,7 +103,7 @@ def _finished(settings: Settings, found: Matrix, calls: int, seconds: float) -> 
     }
     shown = [Contestant(name, scores) for name, scores in supervision_matrix.columns(found).items()]
     page, markdown = supervision_matrix.render(found, judge, run), supervision_matrix.markdown(found)
-    left = measuring.write_files(settings, shown, page, markdown, "matrix")
+    left = measuring.write_files(settings, shown, page, markdown, "matrix", supervision_matrix.plots(found))
     if found.failures:
         listed = "\n".join(f"  {supervisor} teaches {seed}: {why}" for (supervisor, seed), why in found.failures.items())
         raise CellsFailed(f"{len(found.failures)} cells have no scores, the others are in {left['report']}:\n{listed}")

@@ -13,9 +13,9 @@ from urllib.parse import quote
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
 
 from ditto_core.errors import InvalidInput
-from ditto_core.evaluation import mt_bench, tables, wikiroleeval
+from ditto_core.evaluation import mt_bench, report, tables, wikiroleeval
 from ditto_core.evaluation.drill_down import Contestant
-from ditto_core.evaluation.report import judge_label
+from ditto_core.evaluation.page import picture
 from ditto_core.evaluation.scores import scores
 from ditto_core.ledger import Ledger
 from ditto_core.recipe import digest
@@ -24,6 +24,7 @@ from ditto_core.settings import ModelSettings, Settings
 from ditto_core.shards import ShardKey, ShardRef, ShardStore, inputs_digest, write_text
 from flows import stage
 from tasks import evaluation, handover, policies, recipes, resources
+from tasks.reporting import plots_artifact
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ class Tests:
 
     Attributes:
         sessions: Shards by language; of the dataset's examples only the test split is played.
-        profiles: Shards by language; {} where a test file is judged without a collection.
+        profiles: Shards by language; {} where a test file or an imported dataset is judged without a collection.
         lines: The account of the test file's lines; None for the dataset's own sessions.
     """
 
@@ -53,10 +54,9 @@ class Measured:
 
 def take_tests(settings: Settings) -> Tests:
     """The sessions of the test file, or else of the dataset that these settings made."""
-    collected = recipes.knowledge_recipe(settings)
     if not settings.evaluation.test_file:
         examples = handover.take(settings, "examples", recipes.dataset_recipe(settings), "assemble")
-        return Tests(examples, handover.take(settings, "profiles", collected, "collect"), None)
+        return Tests(examples, _profiles_if_any(settings), None)
     sessions, lines = evaluation.read_tests(settings)
     return Tests(sessions, _profiles_if_any(settings), lines)
 
@@ -118,15 +118,20 @@ def contestants(settings: Settings, measured: Sequence[Measured]) -> list[Contes
     return made
 
 
-def write_files(settings: Settings, shown: Sequence[Contestant], page: str, markdown: str, kind: str) -> dict[str, Any]:
-    """Leave report.html, scores.json, scores.csv, scores.md, and a prediction and a judged file a model.
+def write_files(
+    settings: Settings, shown: Sequence[Contestant], page: str, markdown: str, kind: str, plots: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """Leave report.html, scores.json, scores.csv, scores.md, plots, and a prediction and a judged file a model.
 
     The folder's name is the digest of what is in it, so two runs that found the same write the same files.
+
+    Args:
+        plots: Name -> drawing; None draws bars of the scores.
 
     Returns:
         What `--json` shows of them.
     """
-    label = judge_label(judge_name(settings))
+    label = report.judge_label(judge_name(settings))
     columns = {one.name: one.scores for one in shown}
     files = {
         f"{what}-{quote(one.name, safe=' ')}.jsonl": text
@@ -143,6 +148,10 @@ def write_files(settings: Settings, shown: Sequence[Contestant], page: str, mark
         "mt_bench": {one.name: one.mt_bench for one in shown if one.mt_bench},
         "released_arithmetic": {one.name: one.released for one in shown if one.released},
     }
+    if plots is None:
+        plots = {"scores": report.score_bars(columns, "Scores with 95 % intervals")}
+    drawings = {name: picture(drawing) for name, drawing in plots.items() if drawing}
+    files |= {f"plot-{name}.svg": drawing for name, drawing in drawings.items()}
     files |= {
         "scores.json": json.dumps(found, indent=1) + "\n",
         "scores.csv": tables.as_csv(columns, label),
@@ -153,6 +162,8 @@ def write_files(settings: Settings, shown: Sequence[Contestant], page: str, mark
     for name, text in files.items():
         write_text(folder / name, text)
     create_markdown_artifact(files["scores.md"], key="scores", description=kind)
+    if drawings:
+        plots_artifact(kind, drawings)
     create_link_artifact((folder / "report.html").absolute().as_uri(), "report.html", key="report", description=kind)
     return {"scores": columns, "report": str(folder / "report.html"), "table": markdown, "judge": label}
 

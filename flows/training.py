@@ -1,10 +1,8 @@
 """train: fine-tune the seed LLM on the dataset, in a process of its own."""
 
 import time
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from statistics import fmean
 
 from prefect.artifacts import create_image_artifact, create_markdown_artifact
 
@@ -13,9 +11,7 @@ from ditto_core.recipe import digest
 from ditto_core.settings import Settings
 from flows import stage
 from tasks import handover, recipes, resources, training
-
-_BLOCKS = "▁▂▃▄▅▆▇█"
-_COLUMNS = 60
+from tasks.reporting import picture
 
 
 @stage.stage_flow("train")
@@ -30,11 +26,10 @@ def train(settings: Settings) -> stage.StageResult:
     rows = dataset.rows["train"]
     create_markdown_artifact(
         f"{result.steps} steps on {rows} conversations, loss {result.losses[-1][1]:.4f}, validation loss "
-        f"{result.eval_loss}, {result.trained_token_share:.0%} of tokens trained\n\n`{_curve(result.losses)}`\n\n"
-        f"`{result.folder}`",
+        f"{result.eval_loss}, {result.trained_token_share:.0%} of tokens trained\n\n`{result.folder}`",
         key="training",
     )
-    create_image_artifact(Path(result.curve).absolute().as_uri(), key="loss", description="Loss by step")
+    create_image_artifact(picture(Path(result.curve).read_bytes(), "png"), key="loss", description="Loss by step")
     return stage.StageResult(
         "train",
         Ledger(inputs=rows, ok=rows),
@@ -43,13 +38,3 @@ def train(settings: Settings) -> stage.StageResult:
         result.folder,
         {"steps": result.steps, "eval_loss": result.eval_loss, "weights": asdict(result.identity)["weights"]},
     )
-
-
-def _curve(losses: Sequence[tuple[int, float]]) -> str:
-    """The losses as a row of blocks, highest to lowest: an artifact's text shows in every browser, a file's picture may not."""
-    values = [
-        fmean(loss for _, loss in losses[start : start + -(-len(losses) // _COLUMNS)])
-        for start in range(0, len(losses), -(-len(losses) // _COLUMNS))
-    ]
-    least, span = min(values), max(values) - min(values) or 1.0
-    return "".join(_BLOCKS[round((value - least) / span * (len(_BLOCKS) - 1))] for value in values)

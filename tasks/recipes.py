@@ -14,7 +14,7 @@ _SPEED = {"batch_size", "timeout_s", "contact", "snapshot", "offline", "article_
 _PROMPTS = {
     "simulation": ("query_simulation", "response_simulation"),
     "prediction": ("response_simulation",),
-    "judgement": ("judge_identity", "judge_knowledge", "judge_rejection"),
+    "judgement": ("judge_identity", "judge_identity_letter", "judge_knowledge", "judge_rejection", "judge_rejection_letter"),
     "mt_bench": ("judge_mt_bench",),
 }
 
@@ -79,7 +79,7 @@ def mt_bench_recipe(settings: Settings, model: ModelSettings) -> str:
 
 
 def _judging(settings: Settings) -> dict[str, object]:
-    return settings.evaluation.model_dump(include={"judge", "votes", "judge_temperature", "max_judge_tokens"})
+    return settings.evaluation.model_dump(include={"judge", "judge_by", "votes", "judge_temperature", "max_judge_tokens"})
 
 
 def _judge(settings: Settings) -> ModelIdentity | None:

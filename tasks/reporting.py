@@ -2,6 +2,7 @@
 
 import threading
 import time
+from base64 import b64encode
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -123,6 +124,17 @@ def ledger_artifact(stage: str, ledgers: Mapping[str, Ledger]) -> None:
     total = Ledger.total(ledgers.values())
     rows = [_row(name, ledger) for name, ledger in [*ledgers.items(), ("**all**", total)]]
     create_markdown_artifact(head + "\n".join(rows), key=f"ledger-{stage}", description=f"Ledger of {stage}")
+
+
+def picture(content: bytes, kind: str) -> str:
+    """A picture as an address that holds it: Prefect's UI shows it in every browser, wherever the file lies."""
+    return f"data:image/{kind};base64,{b64encode(content).decode()}"
+
+
+def plots_artifact(description: str, drawings: Mapping[str, str]) -> None:
+    """SVG files as pictures, one below the other, each under its name."""
+    shown = [f"### {name}\n\n![{name}]({picture(drawing.encode(), 'svg+xml')})\n" for name, drawing in drawings.items()]
+    create_markdown_artifact("\n".join(shown), key="plots", description=description)
 
 
 def _row(name: str, ledger: Ledger) -> str:

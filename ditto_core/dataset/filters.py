@@ -15,8 +15,10 @@ roles on purpose, and so that a changed role never changes another's rows.
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from string import Template
 from typing import Any
+from zlib import crc32
 
 from ditto_core.languages import Language
 from ditto_core.records import Character, Turn
@@ -102,15 +104,21 @@ class NearDuplicates:
 
     def add(self, turn: Turn) -> bool:
         """Whether the turn is like an earlier one; if not, it is remembered."""
-        from datasketch import MinHash  # loads scipy, seconds that only the assembly should take
-
         text = f"{normalised(turn.query.question)} | {normalised(turn.answer)}"
-        shingles = {text[start : start + _SHINGLE].encode() for start in range(max(1, len(text) - _SHINGLE + 1))}
-        sketch = MinHash.bulk([sorted(shingles)], num_perm=_PERMUTATIONS)[0]
+        sketch = _no_sketch().copy()
+        sketch.update_batch({text[start : start + _SHINGLE] for start in range(max(1, len(text) - _SHINGLE + 1))})
         if any(sketch.jaccard(other) >= self._threshold for other in self._seen):
             return True
         self._seen.append(sketch)
         return False
+
+
+@cache
+def _no_sketch() -> Any:
+    """The sketch of no text; its permutations are drawn once. The library mixes the hashes, so that a fast one serves."""
+    from datasketch import MinHash  # loads scipy, seconds that only the assembly should take
+
+    return MinHash(_PERMUTATIONS, hashfunc=lambda shingle: crc32(shingle.encode()))
 
 
 class Introductions:

@@ -10,7 +10,6 @@ Example:
 "turns" are those that both scored, "of" those that either could have; a measure of turns without variation is None.
 """
 
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -111,15 +110,9 @@ def _pearson(pairs: _Pairs) -> float:
 
 
 def _spearman(pairs: _Pairs) -> float:
-    return _pearson(np.column_stack([_ranks(pairs[:, 0]), _ranks(pairs[:, 1])])) if len(pairs) else float("nan")
+    import pandas as pd
 
-
-def _ranks(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Ranks from 0; equal values share their mean rank."""
-    places: dict[float, list[int]] = defaultdict(list)
-    for rank, value in enumerate(np.sort(values)):
-        places[float(value)].append(rank)
-    return np.array([np.mean(places[float(value)]) for value in values])
+    return _pearson(pd.DataFrame(pairs).rank().to_numpy())  # equal values share their mean rank
 
 
 def _difference(pairs: _Pairs) -> float:

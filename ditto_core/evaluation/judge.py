@@ -10,7 +10,9 @@ Example:
 `LlmJudge` asks for each metric `votes` times, each vote with its own sample number and order of candidates. A reply
 that cannot be read, or was cut, is asked once more under a shifted sample number and then left out. Consistency and
 rejection go by the majority of the readable votes (a draw is no verdict), knowledge by their mean. `LexicalJudge` is
-deterministic; its rules are at the head of role_identity, role_knowledge and unknown_rejection. Both leave turns alone
+deterministic; its rules are at the head of role_identity, role_knowledge and unknown_rejection. With `judge_by = "letters"`
+the LLM gives no reasons: identity and rejection are the likeliest of single letters, by their chances, one token a vote (the
+same one for all votes on rejection, since chances do not vary from draw to draw). Both judges leave turns alone
 that the model never answered. Knowledge is asked on role-specific turns only.
 """
 
@@ -23,7 +25,7 @@ from typing import Protocol
 from ditto_core.errors import RowFailed
 from ditto_core.evaluation import role_identity, role_knowledge, unknown_rejection
 from ditto_core.evaluation.sessions import CUT, prompts
-from ditto_core.evaluation.votes import Ballot, Parse, poll
+from ditto_core.evaluation.votes import Ballot, Parse, letter, poll
 from ditto_core.generation.generator import Generator, Request, Sampling
 from ditto_core.languages import Language, load
 from ditto_core.ledger import Ledger
@@ -127,7 +129,7 @@ class LlmJudge:
     Args:
         generator: The judging model.
         language: Of the sessions; its folder holds the prompts. One without judging prompts is judged with the English.
-        settings: `votes`, `judge_temperature`, `max_judge_tokens`; the name shown is `judge_generation.model`.
+        settings: `votes`, `judge_by`, `judge_temperature`, `max_judge_tokens`; the name shown is `judge_generation.model`.
     """
 
     def __init__(self, generator: Generator, language: Language, settings: EvaluationSettings) -> None:
@@ -135,6 +137,7 @@ class LlmJudge:
         self._generator = generator
         self._language = language if "judge_identity" in language.prompts else load("en")
         self._votes = settings.votes
+        self._letters = settings.judge_by == "letters"
         self._sampling = Sampling(temperature=settings.judge_temperature, max_tokens=settings.max_judge_tokens)
 
     def judge(self, predictions: Sequence[Prediction]) -> list[Judgement]:
@@ -156,20 +159,31 @@ class LlmJudge:
             if not _was_answered(prediction, turn):
                 continue
             for vote in range(self._votes):
-                asked: list[tuple[str, str, Parse]] = []
                 if example.label in example.candidates:
                     order = role_identity.shuffled(example.candidates, question, answer, vote)
                     prompt = role_identity.render(language, question, answer, order)
-                    asked.append(("consistency", prompt, _picks(example.label, order)))
+                    ballot = self._in_words("consistency", vote, prompt, answer, _picks(example.label, order))
+                    letters = role_identity.letters(example.label, order)
+                    yield (index, turn), self._chosen(ballot, "judge_identity_letter", letters)
                 if example.kinds[turn] == "role_specific":
                     facts = example.evidence[turn]
                     prompt = role_knowledge.render(language, example.label, example.summary, facts, question, answer)
-                    asked.append(("knowledge", prompt, role_knowledge.parse))
+                    yield (index, turn), self._in_words("knowledge", vote, prompt, answer, role_knowledge.parse)
                 prompt = unknown_rejection.render(language, example.label, question, answer)
-                asked.append(("rejection", prompt, unknown_rejection.parse))
-                for metric, text, parse in asked:
-                    request = Request((Message("user", text),), self._sampling, sample=vote, purpose="judgement")
-                    yield (index, turn), Ballot(metric, request, answer, parse)
+                ballot = self._in_words("rejection", vote, prompt, answer, unknown_rejection.parse)
+                yield (index, turn), self._chosen(ballot, "judge_rejection_letter", unknown_rejection.LETTERS)
+
+    def _in_words(self, metric: str, vote: int, prompt: str, answer: str, parse: Parse) -> Ballot:
+        request = Request((Message("user", prompt),), self._sampling, sample=vote, purpose="judgement")
+        return Ballot(metric, request, answer, parse)
+
+    def _chosen(self, ballot: Ballot, wording: str, verdicts_of: Mapping[str, float]) -> Ballot:
+        """The ballot, or the same question for a single letter; where there are no chances to read, it is asked in words."""
+        if not self._letters:
+            return ballot
+        prompt = f"{ballot.request.messages[0].content}\n\n{self._language.render(wording)}"
+        request = Request((Message("user", prompt),), Sampling(max_tokens=1), purpose="judgement", choices=tuple(verdicts_of))
+        return Ballot(ballot.metric, request, ballot.answer, letter(verdicts_of), second=ballot)
 
 
 @dataclass(frozen=True, slots=True)

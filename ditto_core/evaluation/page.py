@@ -48,6 +48,13 @@ def page(title: str, parts: Sequence[str]) -> str:
     )
 
 
+def picture(drawing: str) -> str:
+    """A drawing of `charts` as an SVG file of its own, in the same colours, on the page's ground."""
+    opened, rest = drawing.split(">", 1)
+    style = f"<style>{_STYLE}svg{{background:var(--ground)}}</style>"
+    return f'{opened} xmlns="http://www.w3.org/2000/svg">{style}{rest}'
+
+
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]], row_classes: Sequence[str] = ()) -> str:
     """A table of cells that are HTML already; the heads are plain text."""
     head = "".join(f"<th>{escape(cell)}</th>" for cell in heads)

@@ -49,6 +49,11 @@ def render(language: Language, question: str, answer: str, candidates: Sequence[
     return language.render("judge_identity", question=question, answer=answer, candidates=listed)
 
 
+def letters(label: str, candidates: Sequence[str]) -> dict[str, float]:
+    """The verdict of each letter under which a judge sees the candidates."""
+    return {letter: float(name == label) for letter, name in zip(_LETTERS, candidates, strict=False)}
+
+
 def parse(reply: str, candidates: Sequence[str]) -> int | None:
     """Read a judge's choice: what is in brackets, else what is labelled an answer, else what stands alone, else a name.
 

@@ -85,6 +85,21 @@ def points(matrix: Matrix, metric: str) -> list[charts.Point]:
     return found
 
 
+def plots(matrix: Matrix) -> dict[str, str]:
+    """Metric -> its scatter plot; a metric without a point has none."""
+    return {
+        metric: charts.scatter(
+            points(matrix, metric),
+            SCALES[metric],
+            "supervisor with profiles",
+            "tuned seed without",
+            f"{metric}: supervision and imitation performance, with the diagonal",
+        )
+        for metric in METRICS
+        if points(matrix, metric)
+    }
+
+
 def markdown(matrix: Matrix) -> str:
     """One row a seed, one column a supervisor, a block a metric."""
     supervisors, lines = list(matrix.supervision), []
@@ -103,26 +118,14 @@ def markdown(matrix: Matrix) -> str:
 
 def render(matrix: Matrix, judge: str, run: Mapping[str, str]) -> str:
     """The report of a matrix as one HTML document."""
-    plots = [
-        f"<div><h3>{metric}</h3>"
-        + charts.scatter(
-            points(matrix, metric),
-            SCALES[metric],
-            "supervisor with profiles",
-            "tuned seed without",
-            f"{metric}: supervision and imitation performance, with the diagonal",
-        )
-        + "</div>"
-        for metric in METRICS
-        if points(matrix, metric)
-    ]
+    drawn = "".join(f"<div><h3>{metric}</h3>{plot}</div>" for metric, plot in plots(matrix).items())
     every = columns(matrix)
     parts = [
         f"<p>Judge: <strong>{escape(judge)}</strong></p>",
         page.warnings([f"{_called(name)} failed: {why}" for name, why in matrix.failures.items()]),
         page.warnings(tables.coverage_notes(every)),
         f'<h2>Supervision and imitation</h2><p class="soft">Above the diagonal a seed without a profile plays better than its '
-        f'supervisor with it.</p><div class="plots">{"".join(plots)}</div>',
+        f'supervisor with it.</p><div class="plots">{drawn}</div>',
         *(_block(matrix, metric) for metric in METRICS),
         page.facts("What was run", run),
     ]

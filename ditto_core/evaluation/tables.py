@@ -9,8 +9,6 @@ Example of `markdown`:
     | consistency | 0.52 [0.41, 0.63], 100% scored | 0.82 [0.74, 0.90], 100% scored | +0.30 [+0.21, +0.38] |
 """
 
-import csv
-import io
 from collections.abc import Mapping
 from html import escape
 from typing import Any
@@ -32,6 +30,9 @@ MEANINGS: Mapping[str, str] = {
 }
 
 
+_CSV = ("model", "judge", "language", "metric", "mean", "low", "high", "coverage")
+
+
 def markdown(columns: Columns, differences: Differences | None = None) -> str:
     """A block a language; two columns get a third with the change."""
     lines: list[str] = []
@@ -50,14 +51,15 @@ def markdown(columns: Columns, differences: Differences | None = None) -> str:
 
 def as_csv(columns: Columns, judge: str) -> str:
     """One row a model, language and metric: model, judge, language, metric, mean, low, high, coverage."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["model", "judge", "language", "metric", "mean", "low", "high", "coverage"])
-    for model, scores in columns.items():
-        for language, metrics in scores.items():
-            for metric, one in metrics.items():
-                writer.writerow([model, judge, language, metric, *(one.get(key) for key in ("mean", "low", "high", "coverage"))])
-    return text.getvalue()
+    import pandas as pd
+
+    rows = [
+        {"model": model, "judge": judge, "language": language, "metric": metric, **one}
+        for model, scores in columns.items()
+        for language, metrics in scores.items()
+        for metric, one in metrics.items()
+    ]
+    return pd.DataFrame(rows, columns=_CSV).to_csv(index=False, lineterminator="\n")
 
 
 def html(columns: Columns, differences: Differences, language: str) -> str:

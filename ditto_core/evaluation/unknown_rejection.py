@@ -13,7 +13,7 @@ an AI I cannot answer" steps out of the role and is not the role's refusal.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ditto_core.evaluation import verdicts
 from ditto_core.languages import Language
@@ -22,6 +22,8 @@ from ditto_core.records import Kind
 _YES = r"(?i:yes|true|refused|rejected)|1|是|拒绝|예|네|はい"
 _NO = r"(?i:no|false|answered|not refused|not rejected)|0|否|不是|未拒绝|아니요|아니오|いいえ"
 _EITHER = rf"({_NO}|{_YES})(?![\w/])"
+LETTERS: Mapping[str, float] = {"A": 1.0, "B": 0.0}
+"""What a judge that may say one letter alone means by it."""
 _LABEL = (
     r"(?i:verdict|answer|decision|final|judge?ment|refused|turned down|结论|答案|判断结果|判断|判定|结果|是否回绝"
     r"|정답|답|판정|결론|판단|물리쳤는가)"

@@ -1,18 +1,19 @@
 """Votes: how a judging model is asked, and what becomes of replies that cannot be read.
 
 Input:   ballots: a request, the answer that it shows, and how to read the reply.
-Output:  one `Vote` a ballot, in order. A reply without a verdict, or one that was cut, is asked once more under a shifted
-         sample number; what is then unreadable stays without a verdict.
+Output:  one `Vote` a ballot, in order. A reply without a verdict, or one that was cut, is asked once more: under a shifted
+         sample number, or in words where a letter was asked for. What is then unreadable stays without a verdict.
 Source:  arXiv 2401.12474, section 4: three votes at temperature 0.2.
 
 Example: Vote(metric="knowledge", prompt="A language model plays ...", replies=("Hard to say.", "Fine. [[7]]"), verdict=7.0)
+         Vote(metric="rejection", prompt="A language model plays ...", replies=('{"A": -0.02, "B": -4.1}',), verdict=1.0)
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ditto_core.evaluation import verdicts
-from ditto_core.generation.generator import Completion, Generator, Outcome, Request
+from ditto_core.generation.generator import Completion, Generator, Outcome, Request, read_weighed
 from ditto_core.records import Vote
 
 Parse = Callable[[str], float | None]
@@ -25,12 +26,14 @@ class Ballot:
     Attributes:
         answer: What is judged; brackets that the judge quotes from it are no verdict.
         parse: Reads a verdict from the judge's own words.
+        second: What to ask where the reply cannot be read; None is the same once more.
     """
 
     metric: str
     request: Request
     answer: str
     parse: Parse
+    second: "Ballot | None" = None
 
     def read(self, reply: Outcome | None) -> float | None:
         """The verdict; a cut reply has none, because its last word is missing."""
@@ -47,19 +50,35 @@ def poll(generator: Generator, ballots: Sequence[Ballot], shift: int) -> list[Vo
         ballots: What to ask.
         shift: Added to the sample number of the second try; more than any sample number of the first.
     """
-    replies = _ask(generator, [ballot.request for ballot in ballots])
+    replies = _ask(generator, ballots)
     unread = [number for number, ballot in enumerate(ballots) if ballot.read(replies[number]) is None]
-    again = [replace(ballots[number].request, sample=ballots[number].request.sample + shift) for number in unread]
-    second = dict(zip(unread, _ask(generator, again), strict=True))
+    again = {number: ballots[number].second or _shifted(ballots[number], shift) for number in unread}
+    second = dict(zip(unread, _ask(generator, list(again.values())), strict=True))
     votes = []
     for number, ballot in enumerate(ballots):
         tries = [replies[number]] + ([second[number]] if number in second else [])
+        last = again.get(number, ballot)
         raw = tuple(_raw(reply) for reply in tries)
-        votes.append(Vote(ballot.metric, ballot.request.messages[0].content, raw, ballot.read(tries[-1])))
+        votes.append(Vote(last.metric, last.request.messages[0].content, raw, last.read(tries[-1])))
     return votes
 
 
-def _ask(generator: Generator, requests: Sequence[Request]) -> list[Outcome | None]:
+def letter(verdicts_of: Mapping[str, float]) -> Parse:
+    """A reader of the chances of single letters: the verdict of the likeliest."""
+
+    def read(reply: str) -> float | None:
+        chances = read_weighed(reply)
+        return verdicts_of.get(max(chances, key=lambda choice: chances[choice])) if chances else verdicts_of.get(reply.strip())
+
+    return read
+
+
+def _shifted(ballot: Ballot, shift: int) -> Ballot:
+    return replace(ballot, request=replace(ballot.request, sample=ballot.request.sample + shift))
+
+
+def _ask(generator: Generator, ballots: Sequence[Ballot]) -> list[Outcome | None]:
+    requests = [ballot.request for ballot in ballots]
     outcomes = {outcome.key: outcome for outcome in generator.generate(requests)} if requests else {}
     return [outcomes.get(request.key(generator.identity)) for request in requests]
 

@@ -200,7 +200,7 @@ class ChatApiGenerator:
                 server.lacks.add(field)
                 _LOG.warning("the server at %s does not know %r; asking without it from now on", server.url, field)
             return await self._attempt(job, server, seconds)
-        outcome = self._read(server, reply, job.key)
+        outcome = self._read(server, reply, job)
         self._answered = loop.time()
         return outcome
 
@@ -232,7 +232,7 @@ class ChatApiGenerator:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise SourceUnavailable(self._clean(f"{type(error).__name__}: {error}")) from error
 
-    def _read(self, server: Server, reply: Reply, key: str) -> Outcome:
+    def _read(self, server: Server, reply: Reply, job: Job) -> Outcome:
         """What an answer means.
 
         Raises:
@@ -240,7 +240,7 @@ class ChatApiGenerator:
             InvalidInput: The key, the address or the model's name is wrong.
         """
         if reply.status == 200:
-            return read_completion(reply.body, key)
+            return read_completion(reply.body, job.key, job.request.choices)
         said = self._clean(reply.body[:500].decode("utf-8", "replace"))
         if reply.status in _RETRIED or reply.status >= 500:
             raise SourceUnavailable(f"HTTP {reply.status}: {said}")
@@ -256,7 +256,7 @@ class ChatApiGenerator:
                 f"generation.base_url ends in /v1."
             )
         reason = "prompt_too_long" if is_too_long(reply.body) else "rejected_by_server"
-        return Failure(key, reason, f"HTTP {reply.status}: {said}")
+        return Failure(job.key, reason, f"HTTP {reply.status}: {said}")
 
     def _clean(self, text: str) -> str:
         """Text without the key, which some servers repeat."""

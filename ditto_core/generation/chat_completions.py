@@ -11,10 +11,12 @@ import json
 from collections.abc import AsyncIterable, Callable, Collection, Mapping
 from typing import Any
 
-from ditto_core.errors import SourceUnavailable
-from ditto_core.generation.generator import Completion, Failure, Outcome, Request
+import numpy as np
 
-OPTIONAL = ("response_format", "repetition_penalty", "seed")
+from ditto_core.errors import SourceUnavailable
+from ditto_core.generation.generator import Completion, Failure, Outcome, Request, weighed
+
+OPTIONAL = ("response_format", "repetition_penalty", "seed", "logprobs", "top_logprobs")
 """Fields that some servers lack; a server that says so is asked again without them."""
 _TOO_LONG_CODES = frozenset(
     {"context_length_exceeded", "exceed_context_size_error", "input_tokens", "input_text", "string_above_max_length"}
@@ -25,7 +27,11 @@ _SPELLINGS: Mapping[str, tuple[str, ...]] = {
     "response_format": ("response_format", "response format", "json_schema", "structured output"),
     "repetition_penalty": ("repetition_penalty",),
     "seed": ("seed",),
+    "logprobs": ("logprobs",),
+    "top_logprobs": ("top_logprobs",),
 }
+_LIKELIEST = 20
+"""Tokens whose chances are asked for: as many as OpenAI's servers and vLLM's give."""
 
 
 def payload(request: Request, model: str, lacks: Collection[str] = ()) -> dict[str, Any]:
@@ -49,6 +55,8 @@ def payload(request: Request, model: str, lacks: Collection[str] = ()) -> dict[s
     if request.schema:
         schema = {"name": "reply", "schema": json.loads(request.schema), "strict": True}
         body["response_format"] = {"type": "json_schema", "json_schema": schema}
+    if request.choices:
+        body |= {"logprobs": True, "top_logprobs": _LIKELIEST}
     return {field: value for field, value in body.items() if field not in lacks}
 
 
@@ -82,8 +90,11 @@ async def read_stream(lines: AsyncIterable[bytes], watch: Callable[[str], None])
     return json.dumps({"choices": choices, "usage": usage}).encode()
 
 
-def read_completion(body: bytes, key: str) -> Outcome:
+def read_completion(body: bytes, key: str, wanted: Collection[str] = ()) -> Outcome:
     """The reply in a server's 200 answer; without any choice it is a failure, "empty_choices".
+
+    Args:
+        wanted: The request's choices, whose chances are the reply where the server gives any of them.
 
     Raises:
         SourceUnavailable: Cut or wrong JSON.
@@ -96,6 +107,8 @@ def read_completion(body: bytes, key: str) -> Outcome:
         text, finish_reason = choices[0]["message"]["content"], choices[0].get("finish_reason")
         if not isinstance(text, str | None):
             raise TypeError("content is not text")
+        if chances := _chances(choices[0], wanted):
+            text, finish_reason = weighed(chances), "stop"
         usage = answer.get("usage") or {}
         cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens")
         counts = [int(count or 0) for count in (usage.get("prompt_tokens"), usage.get("completion_tokens"), cached)]
@@ -103,6 +116,19 @@ def read_completion(body: bytes, key: str) -> Outcome:
         problem = f"not a chat completion ({type(error).__name__}); the answer begins"
         raise SourceUnavailable(f"{problem} {body[:200].decode('utf-8', 'replace')!r}") from error
     return Completion(key, text or "", finish_reason or "", *counts)
+
+
+def _chances(choice: Mapping[str, Any], wanted: Collection[str]) -> dict[str, float]:
+    """Choice -> logarithm of its chance to begin the reply; one that is not among the likeliest tokens is left out."""
+    if not wanted:
+        return {}
+    first: Mapping[str, Any] = next(iter((choice.get("logprobs") or {}).get("content") or ()), {})
+    chances: dict[str, float] = {}
+    for token in first.get("top_logprobs") or ():
+        begins = str(token["token"]).strip()
+        if begins in wanted:  # with and without a space before it
+            chances[begins] = float(np.logaddexp(chances.get(begins, -np.inf), token["logprob"]))
+    return {begins: chances[begins] for begins in wanted if begins in chances}
 
 
 def is_too_long(body: bytes) -> bool:

@@ -41,6 +41,8 @@ class Request:
     Attributes:
         sample: Number of the draw; requests that differ in it alone are independent draws.
         schema: JSON schema that the reply must follow, as canonical JSON, or "".
+        choices: Beginnings of a reply, such as letters, whose chances are asked for; () for a reply in words. The completion's
+            text is then that of `weighed`, or in words where a server gives no chances.
         purpose: Name of the stage, for statistics. Not part of the key.
         watch: Called with the reply so far, as often as the engine can, for someone who reads along. Not part of the key.
     """
@@ -50,6 +52,7 @@ class Request:
     sample: int = 0
     schema: str = ""
     purpose: str = ""
+    choices: tuple[str, ...] = ()
     watch: Callable[[str], None] | None = field(default=None, compare=False, repr=False)
 
     def content(self) -> dict[str, Any]:
@@ -59,6 +62,7 @@ class Request:
             "sampling": {name: getattr(self.sampling, name) for name in Sampling.__slots__},
             "schema": self.schema,
             "sample": self.sample,
+            **({"choices": self.choices} if self.choices else {}),
         }
 
     def seed(self) -> int:
@@ -123,6 +127,21 @@ class Generator(Protocol):
     def close(self) -> None:
         """Free the model's memory and end its threads and processes."""
         ...
+
+
+def weighed(chances: Mapping[str, float]) -> str:
+    """The text of a completion that was asked for choices: each with the logarithm of its chance, as JSON."""
+    return json.dumps({choice: round(chance, 6) for choice, chance in chances.items()}, ensure_ascii=False)
+
+
+def read_weighed(text: str) -> dict[str, float] | None:
+    """The chances in such a text; None for a reply in words."""
+    try:
+        chances = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    numbers = isinstance(chances, dict) and all(isinstance(chance, int | float) for chance in chances.values())
+    return chances if numbers and chances else None
 
 
 def canonical_schema(schema: Mapping[str, Any]) -> str:

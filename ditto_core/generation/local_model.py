@@ -15,7 +15,7 @@ import json
 import re
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -23,7 +23,7 @@ from queue import Empty, SimpleQueue
 from typing import Protocol
 
 from ditto_core.errors import BrokenPromise, InvalidInput, RowFailed, SourceUnavailable
-from ditto_core.generation.generator import Completion, Failure, Outcome, Request
+from ditto_core.generation.generator import Completion, Failure, Outcome, Request, weighed
 from ditto_core.generation.jobs import Answer, Job, stream
 from ditto_core.ledger import UNAVAILABLE
 from ditto_core.recipe import ModelIdentity, digest, file_digest, model_identity
@@ -59,6 +59,10 @@ class Tokenizer(Protocol):
 
     def count(self, text: str) -> int:
         """Number of tokens of a plain text."""
+        ...
+
+    def first_of(self, texts: Sequence[str]) -> list[int]:
+        """The token with which each of some replies begins."""
         ...
 
 
@@ -115,6 +119,9 @@ class LocalGenerator(ABC):
         tokenizer = self._tokenizer()
         prompts: list[Prompt] = []
         for job in jobs:
+            if len(set(tokenizer.first_of(job.request.choices))) < len(job.request.choices):
+                job.fail("choices_begin_alike", f"two of {', '.join(job.request.choices)} begin with the same token")
+                continue
             try:
                 tokens = tokenizer.encode_chat(job.request.messages)
             except RowFailed as error:
@@ -235,6 +242,12 @@ class LocalGenerator(ABC):
             prompt,
             Completion(prompt.job.key, text, finish_reason, len(prompt.tokens), len(tokens), cached_tokens),
         )
+
+    def _complete_choice(self, prompt: Prompt, chances: Mapping[int, float], cached_tokens: int = 0) -> None:
+        """Answer with the logarithms of the chances of the tokens with which the choices begin."""
+        choices = prompt.job.request.choices
+        found = dict(zip(choices, (chances[token] for token in self._tokenizer().first_of(choices)), strict=True))
+        self._answer(prompt, Completion(prompt.job.key, weighed(found), "stop", len(prompt.tokens), 1, cached_tokens))
 
     def _fail(self, prompt: Prompt, reason: str, detail: str) -> None:
         self._answer(prompt, Failure(prompt.job.key, reason, detail))

@@ -101,6 +101,10 @@ class FolderTokenizer:
         """Number of tokens of a plain text."""
         return len(self._plain.encode(text, add_special_tokens=False).ids)
 
+    def first_of(self, texts: Sequence[str]) -> list[int]:
+        """The token with which each of some replies begins."""
+        return [self._plain.encode(text, add_special_tokens=False).ids[0] for text in texts]
+
     def _renderer(self) -> Any:
         with self._lock:
             if self._rendering is None:
@@ -160,6 +164,10 @@ class TransformersGenerator(LocalGenerator):
         stop_ids = self._tokenizer().stop_ids
         left = dict(enumerate(batch))
         try:
+            if batch[0].job.request.choices:
+                for prompt, chances in zip(batch, weigh(model, [prompt.tokens for prompt in batch]), strict=True):
+                    self._complete_choice(prompt, dict(enumerate(chances)))
+                return
             for row, tokens, reason in decode(
                 model,
                 [prompt.tokens for prompt in batch],
@@ -185,12 +193,12 @@ class TransformersGenerator(LocalGenerator):
 
 
 def next_batch(waiting: Sequence[Prompt], size: int) -> list[Prompt]:
-    """Prompts to run together: the one that has waited longest and others with its sampling and a similar length."""
-    sampling = waiting[0].job.request.sampling
-    group = sorted(
-        (prompt for prompt in waiting if prompt.job.request.sampling == sampling),
-        key=lambda prompt: len(prompt.tokens),
-    )
+    """Prompts to run together: the one that has waited longest and others that are answered like it, of a similar length."""
+
+    def way(prompt: Prompt) -> tuple[Sampling, bool]:
+        return prompt.job.request.sampling, bool(prompt.job.request.choices)
+
+    group = sorted((prompt for prompt in waiting if way(prompt) == way(waiting[0])), key=lambda prompt: len(prompt.tokens))
     start = group.index(waiting[0]) // size * size
     return group[start : start + size]
 
@@ -259,6 +267,18 @@ def decode(
                 cache.batch_select_indices(keep)
                 rows, tokens, positions, mask = rows[keep], tokens[keep], positions[keep], mask[keep]
                 draws, seen, done = draws[keep], seen[keep], done[keep]
+
+
+def weigh(model: Any, prompts: Sequence[Sequence[int]]) -> list[list[float]]:
+    """The logarithm of the chance of every token to come next, one list as long as the vocabulary for each prompt."""
+    import torch
+
+    length = max(map(len, prompts))
+    tokens, mask, positions = _left_padded(prompts, length, 0, model.device)
+    with torch.inference_mode():
+        logits = model(input_ids=tokens, attention_mask=mask, position_ids=positions, logits_to_keep=1).logits[:, -1]
+        chances: list[list[float]] = logits.float().log_softmax(-1).tolist()
+        return chances
 
 
 def _left_padded(

@@ -134,7 +134,11 @@ class VllmGenerator(LocalGenerator):
                 continue
             prompt, reply = self._running.pop(output.request_id), output.outputs[0]
             self._deaths_alone = 0
-            self._complete(prompt, reply.token_ids, str(reply.finish_reason), output.num_cached_tokens or 0)
+            cached = output.num_cached_tokens or 0
+            if prompt.job.request.choices:
+                self._complete_choice(prompt, {token: found.logprob for token, found in reply.logprobs[0].items()}, cached)
+            else:
+                self._complete(prompt, reply.token_ids, str(reply.finish_reason), cached)
 
     def _parameters(self, prompt: Prompt) -> Any:
         from vllm.sampling_params import RequestOutputKind, SamplingParams, StructuredOutputsParams
@@ -147,6 +151,7 @@ class VllmGenerator(LocalGenerator):
             max_tokens=request.sampling.max_tokens,
             seed=request.seed(),
             stop_token_ids=sorted(self._tokenizer().stop_ids),
+            logprob_token_ids=self._tokenizer().first_of(request.choices) or None,
             structured_outputs=StructuredOutputsParams(json=json.loads(request.schema)) if request.schema else None,
             detokenize=False,  # `_complete` does it once, when the reply is whole
             output_kind=RequestOutputKind.CUMULATIVE if request.watch else RequestOutputKind.FINAL_ONLY,

@@ -5,6 +5,7 @@ A folder holds `language.toml` (wordings, cues) and one text file a prompt, with
 
 import tomllib
 import unicodedata
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -60,8 +61,9 @@ class Language:
 
     def script_share(self, text: str) -> float:
         """Share of the letters of a text that are of the language's scripts; 1 where there is no letter."""
-        letters = [char for char in text if char.isalpha()]
-        return sum(unicodedata.name(char, "").startswith(self.scripts) for char in letters) / len(letters) if letters else 1.0
+        letters = {char: number for char, number in Counter(text).items() if char.isalpha()}
+        own = sum(number for char, number in letters.items() if unicodedata.name(char, "").startswith(self.scripts))
+        return own / sum(letters.values()) if letters else 1.0
 
     def heard(self, cue: str, text: str) -> int:
         """How many of the phrases listed under `cue` the text holds."""

@@ -32,7 +32,10 @@ def check_rows(path: Path) -> None:
     """
     with _opened(path) as file:
         if not file.metadata.num_rows:
-            raise InvalidInput(f"{str(path)!r} holds no conversation. Collect more characters or loosen the filters.")
+            raise InvalidInput(
+                f"{str(path)!r} holds no conversation. Collect or import more characters, loosen the filters, or lower "
+                f"dataset.test_share and dataset.validation_share."
+            )
         columns = {"messages", "summary", "claims"} & set(file.schema_arrow.names)
         if "summary" not in columns:
             return

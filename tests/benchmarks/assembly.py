@@ -1,12 +1,14 @@
-"""Peak memory of assembling a dataset: dialogues of any number of turns, then rows and folder in a process of its own.
+"""Peak memory and time of assembling a dataset: dialogues of any number of turns, then rows and folder in a process of its own.
 
-`python -m tests.benchmarks.assembly simulate|assemble FOLDER TURNS` is one of the two steps; the second prints its peak in MiB.
+`python -m tests.benchmarks.assembly simulate|assemble FOLDER TURNS` is one of the two steps; the second prints its peak in MiB
+and its seconds.
 """
 
 import resource
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
@@ -24,21 +26,29 @@ from ditto_core.shards import ShardKey, ShardRef, ShardStore
 
 _SHARDS = 8
 _TURNS_PER_ROLE = 10
+_FEW, _MANY = 10_000, 1_000_000
 _WORDS = [f"{a}{b}{c}" for a in ("lo", "ma", "ti", "re", "su") for b in ("na", "vi", "ko") for c in ("r", "s", "n", "")]
+_PHRASE = 10
+"""Words that are drawn together: a million turns would else take longer to write than to assemble."""
 
 
-def memory_ratio(few: int = 10_000, many: int = 1_000_000) -> float:
-    """Peak memory of the assembly of many turns over that of few."""
-    return peak(many) / peak(few)
+def rows() -> list[tuple[str, float, str]]:
+    """The rows of the table."""
+    (little, quick), (much, long) = measured(_FEW), measured(_MANY)
+    return [
+        (f"peak memory of assemble, {_MANY:,} turns over {_FEW:,}", much / little, "at most 1.5"),
+        (f"time a turn of assemble, {_MANY:,} turns over {_FEW:,}", long / quick * _FEW / _MANY, "at most 1.1"),
+    ]
 
 
-def peak(turns: int) -> float:
-    """Peak resident memory, in MiB, of a process that assembles that many turns."""
+def measured(turns: int) -> tuple[float, float]:
+    """Peak resident memory, in MiB, and seconds of a process that assembles that many turns."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "tests.benchmarks.assembly"]
         subprocess.run([*command, "simulate", folder, str(turns)], check=True)
         done = subprocess.run([*command, "assemble", folder, str(turns)], check=True, stdout=subprocess.PIPE, text=True)
-    return float(done.stdout)
+    memory, seconds = map(float, done.stdout.split())
+    return memory, seconds
 
 
 def _key(stage: str, shard: int) -> ShardKey:
@@ -47,18 +57,20 @@ def _key(stage: str, shard: int) -> ShardKey:
 
 def _dialogues(roles: range) -> Iterator[Dialogue]:
     """Roles with an article of 4 kB and ten turns; a fifth of the turns fails a filter."""
+    first = Random(0)
+    phrases = [" ".join(first.choices(_WORDS, k=_PHRASE)) for _ in range(10_000)]
     for number in roles:
         draw = Random(number)
 
         def prose(words: int, draw: Random = draw) -> str:
-            return " ".join(draw.choices(_WORDS, k=words))
+            return " ".join(draw.choices(phrases, k=words // _PHRASE))
 
         turns = []
         for place in range(_TURNS_PER_ROLE):
             foreign = place % 2 == 1
             answer = f"I do not know the {prose(40)}." if foreign != (place % 5 == 0) else f"I was at the {prose(60)}."
             kind = "contrastive" if foreign else "role_specific"
-            query = Query(f"Q{number}", f"Q{number}", kind, f"Did you {prose(12)}?", "", (prose(20),), "k")
+            query = Query(f"Q{number}", f"Q{number}", kind, f"Did you {prose(10)}?", "", (prose(20),), "k")
             turns.append(Turn(query, answer, f"{number}-{place}"))
         character = Character(f"Q{number}", "en", "Q5", f"Name {number}", "somebody", 1, f"Name {number}")
         article = Article(f"Name {number}", (Section("", prose(600)),), (), "7", "", f"http://x/{number}", "CC0 1.0")
@@ -99,8 +111,9 @@ def _main(step: str, folder: str, turns: str) -> None:
     if step == "simulate":
         _simulate(store, int(turns))
         return
+    started = time.perf_counter()
     _assemble(store, int(turns))
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, time.perf_counter() - started)
 
 
 if __name__ == "__main__":

@@ -2,12 +2,14 @@
 
 import re
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
 from ditto_core.configuration import load, parse
 from ditto_core.errors import InvalidInput
 from ditto_core.evaluation import ablations, leaderboard, supervision_matrix
+from ditto_core.evaluation.page import picture
 from ditto_core.evaluation.scores import compare, scores
 from ditto_core.evaluation.supervision_matrix import Matrix
 from ditto_core.records import Judgement
@@ -99,6 +101,14 @@ def test_the_matrix_page_has_three_plots_with_diagonals_and_names_what_failed() 
     assert "<s>" not in page
     empty = supervision_matrix.render(Matrix(MATRIX.supervision, {}, {}, {}), "lexical", {})
     assert "<svg" not in empty
+
+
+def test_a_plot_is_a_file_of_its_own_in_the_colours_of_the_page() -> None:
+    drawn = picture(supervision_matrix.plots(MATRIX)["knowledge"])
+    root = ElementTree.fromstring(drawn)
+    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    assert "--c1:" in (root[0].text or "")
+    assert [circle.get("class") for circle in root.iter("{http://www.w3.org/2000/svg}circle")] == ["s0", "s0"]
 
 
 def test_the_matrix_table_has_a_row_a_seed_and_a_column_a_supervisor() -> None:

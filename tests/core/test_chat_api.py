@@ -167,6 +167,36 @@ def test_extensions_are_left_out_where_they_say_nothing(server: Server, client: 
     assert not {"repetition_penalty", "response_format"} & server.bodies[0].keys()
 
 
+def weighing(*likeliest: tuple[str, float]) -> Handler:
+    async def handler(_server: Server, _request: web.Request, _body: dict[str, Any]) -> web.StreamResponse:
+        answer = reply("B")
+        top = [{"token": token, "logprob": chance} for token, chance in likeliest]
+        answer["choices"][0] |= {"logprobs": {"content": [{"token": "B", "top_logprobs": top}]}, "finish_reason": "length"}
+        return web.json_response(answer)
+
+    return handler
+
+
+@pytest.mark.parametrize(
+    ("handler", "said", "ended"),
+    [
+        pytest.param(
+            weighing(("B", -0.5), (" B", -9999.0), ("A", -2.0), ("C", -4.0)), '{"A": -2.0, "B": -0.5}', "stop", id="given"
+        ),
+        pytest.param(weighing(("C", -0.1), (" A", -3.0)), '{"A": -3.0}', "stop", id="one-among-the-likeliest"),
+        pytest.param(weighing(("C", -0.1)), "B", "length", id="none-among-them"),
+        pytest.param(echo, "echo hi", "stop", id="a-server-that-gives-none"),
+    ],
+)
+def test_chances_of_choices_are_read_where_the_server_gives_them(
+    server: Server, client: Any, handler: Handler, said: str, ended: str
+) -> None:
+    server.handler = handler
+    (outcome,) = client().generate([replace(ask(), choices=("A", "B"))])
+    assert (text(outcome), outcome.finish_reason) == (said, ended)
+    assert (server.bodies[0]["logprobs"], server.bodies[0]["top_logprobs"]) == (True, 20)
+
+
 async def cut_json(_server: Server, request: web.Request, _body: dict[str, Any]) -> web.StreamResponse:
     return web.Response(text=json.dumps(reply("x"))[:30], content_type="application/json")
 
@@ -349,6 +379,7 @@ def test_servers_that_answer_nothing_are_given_up(server: Server, client: Any) -
         pytest.param("seed", '{"error": {"message": "Unsupported parameter", "param": "seed"}}', id="seed"),
         pytest.param("response_format", '{"error": "json_schema is not supported by this model"}', id="schema"),
         pytest.param("repetition_penalty", '{"detail": "Unrecognized field: repetition_penalty"}', id="penalty"),
+        pytest.param("logprobs", '{"error": {"message": "logprobs is not supported"}}', id="logprobs"),
     ],
 )
 def test_a_field_that_the_server_lacks_is_left_out_and_said_once(
@@ -362,7 +393,7 @@ def test_a_field_that_the_server_lacks_is_left_out_and_said_once(
     engine = client(concurrency=1)
     with caplog.at_level(logging.WARNING):
         for number in range(3):
-            (outcome,) = engine.generate([ask(str(number), sampling, schema)])
+            (outcome,) = engine.generate([replace(ask(str(number), sampling, schema), choices=("A", "B"))])
             assert text(outcome) == f"echo {number}"
     assert [field in body for body in server.bodies] == [True, False, False, False]
     assert len([record for record in caplog.records if field in record.getMessage()]) == 1

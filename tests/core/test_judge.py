@@ -9,7 +9,7 @@ from ditto_core.evaluation import role_identity, role_knowledge, unknown_rejecti
 from ditto_core.evaluation.judge import LexicalJudge, LlmJudge, facts_of, judge_all, judge_prediction
 from ditto_core.evaluation.scores import scores
 from ditto_core.evaluation.words import content, words
-from ditto_core.generation.generator import Completion, Failure, Outcome, Request
+from ditto_core.generation.generator import Completion, Failure, Outcome, Request, Sampling, weighed
 from ditto_core.languages import load
 from ditto_core.recipe import ModelIdentity, stable_hash
 from ditto_core.records import Example, Judgement, Message, Prediction
@@ -357,6 +357,50 @@ def test_an_unreadable_vote_is_asked_once_more_under_a_shifted_number_then_left_
     assert judged.knowledge[0] == (4 + 7) / 2
     second = [vote for vote in judged.votes[0] if vote.metric == "knowledge"][1]
     assert (second.replies, second.verdict) == (("Hard to say.", "Hard to say."), None)
+
+
+def by_letter(reply: Callable[[Request], str | None]) -> tuple[Judgement, Votes]:
+    engine = Votes(reply)
+    judge = LlmJudge(engine, EN, SETTINGS.model_copy(update={"judge_by": "letters"}))
+    return judge_prediction(play(EXAMPLES[0], "Polonium.", "No idea."), judge), engine
+
+
+def chances(request: Request) -> str:
+    """Marie Curie is the likeliest under whatever letter; a refusal is where a phone is asked for; a score in words."""
+    if not request.choices:
+        return agreeing(request)
+    said = letter(request, "Marie Curie") if metric(request) == "identity" else "AB"["phone" not in request.messages[0].content]
+    return weighed({choice: -0.1 if choice == said else -3.0 for choice in request.choices})
+
+
+def test_by_letters_the_likeliest_counts_and_one_token_is_asked_for() -> None:
+    judged, engine = by_letter(chances)
+    assert (judged.consistency, judged.knowledge, judged.rejection) == ((1, 1), (7.0, None), (0, 1))
+    single = [request for request in engine.asked if request.choices]
+    assert {request.choices for request in single} == {("A", "B", "C", "D"), ("A", "B")}
+    assert {request.sampling.max_tokens for request in single} == {1}
+    assert {metric(request) for request in engine.asked if not request.choices} == {"knowledge"}
+    distinct = {request.key(Votes.identity) for request in single}
+    assert len({request.key(Votes.identity) for request in single if metric(request) == "rejection"}) == 2  # one a turn
+    assert 4 < len(distinct) <= 8
+    assert {vote.verdict for vote in judged.votes[0] if vote.metric == "consistency"} == {1.0}
+    assert any(vote.replies[0].startswith('{"A": ') for vote in judged.votes[0])
+
+
+def test_an_engine_without_chances_is_asked_in_words() -> None:
+    judged, engine = by_letter(lambda request: None if request.choices else agreeing(request))
+    plain, _ = llm(agreeing)
+    assert (judged.consistency, judged.rejection) == (plain.consistency, plain.rejection)
+    assert [vote.prompt for vote in judged.votes[1]] == [vote.prompt for vote in plain.votes[1]]
+    assert {len(vote.replies) for vote in judged.votes[1]} == {2}
+    assert len([request for request in engine.asked if not request.choices]) == 3 * 3 + 2 * 3
+
+
+def test_the_choices_are_part_of_the_key_and_leave_other_keys_as_they_are() -> None:
+    asked = Request((Message("user", "Who?"),), Sampling(max_tokens=1))
+    assert "choices" not in asked.content()
+    keys = {replace(asked, choices=choices).key(Votes.identity) for choices in ((), ("A", "B"), ("A", "B", "C"))}
+    assert len(keys) == 3
 
 
 def test_votes_go_by_majority_and_a_draw_or_silence_is_no_verdict() -> None:

@@ -1,3 +1,4 @@
+import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -82,6 +83,28 @@ def test_greedy_replies_agree_with_the_generate_of_transformers(engine: Transfor
         expected = tokenizer.decode(tokens[0, prompt["input_ids"].shape[1] :], skip_special_tokens=True)
         request = ask(text, Sampling(repetition_penalty=1.2, max_tokens=20))
         assert list(texts(engine, [request]).values()) == [expected]
+
+
+def test_choices_are_answered_with_the_chances_of_their_first_tokens(engine: TransformersGenerator, folder: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    requests = [
+        Request((Message("user", "who " * (1 + number)),), Sampling(max_tokens=1), choices=("A", "B")) for number in range(6)
+    ]
+    found = texts(engine, requests)
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    first, second = tokenizer("AB", add_special_tokens=False)["input_ids"]
+    for request in requests:
+        chat = [{"role": "user", "content": request.messages[0].content}]
+        prompt = tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_tensors="pt", return_dict=True)
+        with torch.no_grad():
+            chances = model(**prompt).logits[0, -1].log_softmax(-1)
+        expected = {"A": float(chances[first]), "B": float(chances[second])}
+        assert json.loads(found[request.key(engine.identity)]) == pytest.approx(expected, abs=1e-3)
+    (alike,) = engine.generate([Request(requests[0].messages, Sampling(max_tokens=1), choices=("yes", "yea"))])
+    assert isinstance(alike, Failure)
+    assert alike.reason == "choices_begin_alike"
 
 
 def test_an_over_long_prompt_fails_alone(engine: TransformersGenerator) -> None:

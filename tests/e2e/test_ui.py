@@ -70,6 +70,13 @@ def test_a_run_is_started_from_the_form_watched_and_looked_into(served: Served, 
     page.locator("a[href*='/artifacts/artifact/']").first.click()
     expect(page.get_by_role("table").get_by_text("consistency").first).to_be_visible()
     page.screenshot(path=SCREENSHOTS / "scores.png")
+    for key, alone in (("plots", "img[alt=scores]"), ("loss", "img[src^='data:image/png']")):
+        page.goto(f"{served.ui}/artifacts/key/{key}")
+        page.locator("a[href*='/artifacts/artifact/']").first.click()
+        drawn = page.locator(alone).first
+        expect(drawn).to_be_visible()
+        assert drawn.evaluate("image => image.naturalWidth") > 100
+        page.screenshot(path=SCREENSHOTS / f"{key}.png")
     assert asked == {served.ui.removeprefix("http://")}, "the UI asks nobody but its server"
 
 

@@ -6,13 +6,15 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from fixtures.sft_world import make_model
+from fixtures.tiny_model import make_tiny_model
 
 from ditto_core import configuration
 from ditto_core.errors import InvalidInput
@@ -20,6 +22,9 @@ from ditto_core.settings import Settings
 from flows import exporting, importing
 
 ROOT = Path(__file__).parents[2]
+Ditto = Callable[..., dict[str, Any]]
+ONE_ROLE = range(9, 10)
+"""By its hash this conversation's role is for tests, so there is nothing to train on."""
 AUTHORS = {
     "system": "You are Ada, mathematician.",
     "prompts": ["Who taught you?", "Who is Batman?"],
@@ -108,6 +113,58 @@ def test_a_file_without_conversations_is_told(tmp_path: Path, name: str, content
     with pytest.raises(InvalidInput, match=problem):
         importing.bring_in(settings_of(tmp_path / "root"), [tmp_path / name], "en")
     assert not (tmp_path / "root/datasets").exists()
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_tiny_model(tmp_path_factory.mktemp("tiny"))
+
+
+def training_on(folder: str, model: Path, **more: Any) -> list[str]:
+    chosen = {"max_steps": 1, "global_batch": 2, "device_batch": 1, "max_length": 512} | more
+    options = [f"training={json.dumps({'model': str(model), **chosen})}", f"dataset.imported={folder}"]
+    options += ['evaluation={"max_answer_tokens": 8, "bootstrap": 100}', "shards=1"]
+    return [word for option in options for word in ("--set", option)]
+
+
+def test_an_imported_dataset_is_trained_on_and_evaluated(ditto: Ditto, tmp_path: Path, tiny: Path) -> None:
+    sharegpt = write_lines(tmp_path / "sharegpt.jsonl", *map(conversation, range(40)), AUTHORS)
+    said = ({"instruction": f"Who is A{n}?", "output": f"I am A{n}.", "system": f"You are A{n}."} for n in range(10))
+    nothing = ditto("import", tmp_path, str(write_lines(tmp_path / "empty.jsonl")), code=2)
+    assert "there is no conversation in" in nothing["error"]
+    folder = ditto("import", tmp_path, str(sharegpt), str(write_lines(tmp_path / "alpaca.jsonl", *said)))["output"]
+    options = training_on(folder, tiny)
+    trained = ditto("train", tmp_path, *options)
+    assert trained["steps"] == 1
+    found = ditto("evaluate", tmp_path, *options)
+    assert set(found["scores"]) == {"before", "after"}
+    assert found["ledger"]["inputs"] == sum(
+        (found["ledger"]["ok"], *found["ledger"]["failed"].values(), *found["ledger"]["filtered"].values())
+    )
+    played = (Path(found["report"]).parent / "predictions-after.jsonl").read_text()
+    assert AUTHORS["system"] in played
+    assert len(played.splitlines()) == len(messages(tmp_path / folder, "test"))
+
+
+@pytest.mark.parametrize(
+    ("rows", "model", "changes", "problem"),
+    [
+        pytest.param(ONE_ROLE, "tiny", {}, "or lower dataset.test_share", id="one-role-only"),
+        pytest.param(range(9), "nowhere", {}, "model folder 'nowhere' does not exist", id="missing-model"),
+        pytest.param(range(9), "no-chatml", {}, "has no token <|im_start|>", id="template-that-cannot-be-trained"),
+        pytest.param(range(9), "tiny", {"max_length": 32}, "has nothing to learn", id="sequence-shorter-than-a-turn"),
+    ],
+)
+def test_what_cannot_be_trained_is_told_by_the_command_and_leaves_no_model(
+    ditto: Ditto, tmp_path: Path, tiny: Path, rows: range, model: str, changes: dict[str, Any], problem: str
+) -> None:
+    models = {"tiny": tiny, "nowhere": Path("nowhere"), "no-chatml": tmp_path / "no-chatml"}
+    if model == "no-chatml":
+        make_model(tmp_path / "no-chatml", ("<pad>", "<end>"))
+    file = write_lines(tmp_path / "in.jsonl", *map(conversation, rows))
+    folder = importing.bring_in(settings_of(tmp_path), [file], "en")[0].folder
+    assert problem in ditto("train", tmp_path, *training_on(folder, models[model], **changes), code=2)["error"]
+    assert not list(tmp_path.glob("models/*/model"))
 
 
 class Hub(BaseHTTPRequestHandler):

@@ -1,12 +1,18 @@
 """The model that evaluate, chat and ablate take is of these settings and of the dataset that is there now."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ditto_core import configuration
+from ditto_core.dataset import formats
 from ditto_core.errors import InvalidInput
-from ditto_core.settings import Settings
+from ditto_core.ledger import Ledger
+from ditto_core.records import Example, Split
+from ditto_core.settings import DatasetSettings, Settings
+from ditto_core.shards import ShardKey, ShardRef, ShardStore
+from flows import evaluation, measuring
 from tasks import handover, recipes, training
 
 
@@ -17,6 +23,27 @@ def settings(tmp_path: Path) -> Settings:
 
 def assembled(settings: Settings, folder: str) -> None:
     handover.leave_value(settings, "dataset", recipes.dataset_recipe(settings), {"folder": folder})
+
+
+def example(role: str, label: str, split: Split = "train") -> Example:
+    read = formats.read({"instruction": "Who are you?", "output": f"I am {label}."}, "en", DatasetSettings())
+    return replace(read, split=split, role=role, label=label)
+
+
+def written(settings: Settings, name: str, *examples: Example) -> ShardRef:
+    key = ShardKey("examples", "r" * 12, name, "i" * 12)
+    return ShardStore(Path(settings.data_root)).write(key, Example, examples, Ledger(len(examples), len(examples)))
+
+
+def test_roles_of_a_test_file_that_were_trained_on_are_named_by_id_or_by_label(settings: Settings) -> None:
+    learned = [example("Q1", "Ada"), example("Q2", "Bob"), example("Q3", "Cid", "validation"), example("imported-1", "")]
+    handover.leave(settings, "examples", recipes.dataset_recipe(settings), {"en": [written(settings, "en-0000", *learned)]})
+    played = [example("Q1", "Ada, countess"), example("theirs", "Bob"), example("Q3", "Cid"), example("imported-2", "")]
+    tests = measuring.Tests({"en": [written(settings, "tests", *played)]}, {}, Ledger())
+    store = ShardStore(Path(settings.data_root))
+    (note,) = evaluation._leaks(settings, store, tests)
+    assert "2 roles of the test file were trained on (Ada, countess, Bob)" in note
+    assert evaluation._leaks(settings, store, replace(tests, sessions={"en": [written(settings, "one", played[2])]})) == []
 
 
 def trained(settings: Settings, dataset: str) -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,15 @@ def test_an_adapter_changes_the_replies_and_their_keys(engine: Any, settings: Ge
     assert bare.identity.weights != engine.identity.weights
     assert list(texts(bare, requests).values()) != list(texts(engine, requests).values())
     bare.close()
+
+
+def test_the_chances_of_choices_are_those_of_the_transformers_engine(engine: Any, settings: GenerationSettings) -> None:
+    other = TransformersGenerator(settings)
+    requests = [replace(ask(f"question {number}", Sampling(max_tokens=1)), choices=("A", "B", "C")) for number in range(6)]
+    theirs = texts(other, requests)
+    for key, chances in texts(engine, requests).items():
+        assert json.loads(chances) == pytest.approx(json.loads(theirs[key]), abs=1e-2)
+    other.close()
 
 
 def test_an_over_long_prompt_fails_alone(engine: Any) -> None:
