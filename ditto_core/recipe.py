@@ -134,7 +134,7 @@ def model_identity(folder: Path) -> ModelIdentity:
 STAGE_VERSIONS: Mapping[str, int] = {
     "knowledge": 3,
     "simulation": 2,
-    "dataset": 2,
+    "dataset": 3,
     "training": 2,
     "evaluation": 2,
 }

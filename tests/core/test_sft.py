@@ -180,11 +180,6 @@ def test_a_users_mistake_is_told_before_anything_is_loaded(
         launch.fine_tune(replace(wanted, **places), never)
 
 
-def test_a_sequence_shorter_than_the_first_turn_is_told_by_the_training_process(folder: Path) -> None:
-    with pytest.raises(InvalidInput, match=r"row 1 of train.parquet has nothing to learn \(24 .*after token 32"):
-        launch.fine_tune(spec(folder, "short", max_length=32), never)
-
-
 def test_the_process_alone_answers_a_mistake_with_a_line_and_code_2(tmp_path: Path) -> None:
     (tmp_path / "spec.json").write_text('{"spec": {}}')
     for argument, problem in (("spec.json", "not the specification"), ("missing.json", "cannot read or write")):

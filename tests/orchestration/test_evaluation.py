@@ -5,9 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
 from fixtures.stub_openai import StubServer
-from fixtures.tiny_model import make_tiny_model
 
 from ditto_core.evaluation.wikiroleeval import read_judged, write_predictions, write_test
 from ditto_core.records import Example, Message, Prediction
@@ -116,42 +114,6 @@ def test_prediction_files_of_anyone_are_judged_side_by_side(ditto: Ditto, tmp_pa
     assert found["scores"]["sound"]["all"]["contrastive_refused"]["mean"] == 1
     assert "| +1.00 [+1.00, +1.00] |" in found["table"]
     assert found["ledger"]["inputs"] == found["ledger"]["ok"]
-
-
-@pytest.fixture(scope="module")
-def simulated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
-    """A data root for both ablations that train, and their options: a seed of two layers and two steps."""
-    root = tmp_path_factory.mktemp("ablations")
-    chosen = {
-        "training": {
-            "model": str(make_tiny_model(root / "tiny")), "max_steps": 2, "global_batch": 2, "device_batch": 1, "max_length": 1024
-        },
-        "ablations": {"turns": [5, 1], "contrastive_shares": [0.5, 0]},
-        "evaluation": {"max_answer_tokens": 8, "bootstrap": 100},
-        "dataset.test_share": 0.5,
-        "dataset.validation_share": 0,
-        "shards": 1,
-    }  # fmt: skip
-    return root, [word for name, value in chosen.items() for word in ("--set", f"{name}={json.dumps(value)}")]
-
-
-@pytest.mark.parametrize(
-    ("kind", "variants"), [("turns", ["5 turns", "1 turns"]), ("contrastive", ["share 0.5", "share 0"])], ids=str
-)
-def test_an_ablation_of_the_dataset_trains_each_variant_and_leaves_one_table(
-    ditto: Ditto, simulated: tuple[Path, list[str]], kind: str, variants: list[str]
-) -> None:
-    root, options = simulated
-    before = set(root.glob("models/*/training.json"))
-    found = ditto("ablate", root, kind, *options)
-    assert list(found["scores"]) == variants
-    rows = [line for line in found["table"].splitlines() if line.startswith("| ")]
-    assert [row.split(" | ")[0].removeprefix("| ") for row in rows] == ["variant", *variants]
-    assert "(Δ " in rows[2]
-    assert "(Δ " not in rows[1]
-    trained = {record: json.loads(record.read_text()) for record in root.glob("models/*/training.json")}
-    assert len(trained) == len(before) + (2 if not before else 1)  # both start from what the settings say
-    assert len({record["digest"] for record in trained.values()}) == len(trained)
 
 
 def test_the_knowledge_ablation_shows_the_profile_and_takes_it_away(
