@@ -14,6 +14,7 @@ import pytest
 from fixtures.stub_openai import StubServer
 from fixtures.tiny_model import make_tiny_model
 
+Ditto = Callable[..., dict[str, Any]]
 TRAINING = {"max_steps": 2, "global_batch": 2, "device_batch": 1, "max_length": 1024}
 
 
@@ -67,6 +68,7 @@ def added() -> Iterator[StubServer]:
 
 
 def test_a_matrix_killed_after_its_first_cell_goes_on_and_an_added_supervisor_costs_its_own_cells_only(
+    ditto: Ditto,
     start: Callable[..., Any],
     model_server: StubServer,
     added: StubServer,
@@ -84,10 +86,7 @@ def test_a_matrix_killed_after_its_first_cell_goes_on_and_an_added_supervisor_co
     assert len(before) == 1, err
 
     asked = model_server.total()
-    second = start("matrix", root, *matrix({"stub": model_server, "other": added}, seeds))
-    out, err = second.communicate(timeout=500)
-    assert second.returncode == 0, err + out
-    found = json.loads(out.strip().splitlines()[-1])
+    found = ditto("matrix", root, *matrix({"stub": model_server, "other": added}, seeds))
     after = trained(root)
     assert len(after) == 4
     assert {record: after[record] for record in before} == before
@@ -115,7 +114,7 @@ def test_a_matrix_killed_after_its_first_cell_goes_on_and_an_added_supervisor_co
     ],
 )
 def test_an_ablation_of_the_dataset_trains_what_is_new_and_leaves_one_table(
-    ditto: Callable[..., dict[str, Any]],
+    ditto: Ditto,
     model_server: StubServer,
     seeds: dict[str, Path],
     root: Path,
