@@ -343,6 +343,10 @@ def _seen(prompts: Sequence[Sequence[int]], logits: "torch.Tensor") -> "torch.Te
     return seen
 
 
+_ONE_LOAD = threading.Lock()
+"""Transformers builds a model under a process-wide default device: two loads at once leave one without its weights."""
+
+
 def _load(folder: Path, dtype: str, adapter: Path | None) -> Any:
     import torch
     from transformers import AutoModelForCausalLM
@@ -352,14 +356,15 @@ def _load(folder: Path, dtype: str, adapter: Path | None) -> Any:
     gpu = has_gpu()
     chosen = ("bfloat16" if gpu else "float32") if dtype == "auto" else dtype
     try:
-        model: Any = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=getattr(torch, chosen), attn_implementation="sdpa", use_safetensors=True
-        )
-        if adapter is not None:
-            from peft import PeftModel
+        with _ONE_LOAD:
+            model: Any = AutoModelForCausalLM.from_pretrained(
+                folder, dtype=getattr(torch, chosen), attn_implementation="sdpa", use_safetensors=True
+            )
+            if adapter is not None:
+                from peft import PeftModel
 
-            model = PeftModel.from_pretrained(model, adapter).merge_and_unload()
-        return model.to("cuda" if gpu else "cpu").eval()
+                model = PeftModel.from_pretrained(model, adapter).merge_and_unload()
+            return model.to("cuda" if gpu else "cpu").eval()
     except Exception as error:  # safetensors, torch, peft and transformers each raise their own; all mean this folder
         what = f"{str(folder)!r}" + (f" with the adapter {str(adapter)!r}" if adapter else "")
         raise InvalidInput(f"cannot load the model {what} with transformers: {error}") from error
