@@ -1,9 +1,8 @@
 # Each target sets up .venv by itself; nothing but Python 3.11+, make and a package index is needed.
 PYTHON ?= python3
 VENV := .venv
-# uv does not read pip's configuration; a folder of wheels that pip was told of serves it as well, and it trusts whom the machine
-# trusts, as pip does: behind a company's proxy nothing else works.
-export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
+# uv does not read pip's configuration; a folder of wheels that pip was told of serves it as well (below), and it trusts whom the
+# machine trusts, as pip does: behind a company's proxy nothing else works.
 export UV_SYSTEM_CERTS ?= true
 READY := $(VENV)/.ready
 AUDIT := $(VENV)/bin/pip-audit --no-deps --disable-pip --progress-spinner off --requirement constraints.txt
@@ -38,5 +37,6 @@ lint: $(READY)
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.11'
+	export UV_FIND_LINKS="$${UV_FIND_LINKS-$${PIP_FIND_LINKS-$$($(VENV)/bin/python -m pip config get global.find-links 2>/dev/null)}}"; \
 	$(VENV)/bin/uv pip install --quiet --python $(VENV) --constraint constraints.txt --editable '.[cpu,dev]'
 	touch $(READY)

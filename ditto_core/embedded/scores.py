@@ -34,8 +34,6 @@ from ditto_core.embedded.pretrain import RECORD
 from ditto_core.evaluation.unknown_rejection import refuses
 from ditto_core.records import Claim, Message, Profile
 
-HISTORY = "history.txt"
-"""In the seed's folder: how the data changed between its runs, if there were several."""
 _UNSEEN_SEED = 90_210
 _BATCH = 32
 
@@ -278,7 +276,6 @@ def card(folder: Path, scores: Sequence[Score]) -> str:
     with safe_open(weights, "numpy") as file:
         parameters = sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
     runs = json.loads((folder / RECORD).read_text("utf-8"))
-    history = folder / HISTORY
     return Template(Path(__file__).with_name("card.txt").read_text("utf-8")).substitute(
         parameters=f"{parameters / 1e6:.1f} million",
         megabytes=f"{weights.stat().st_size / 1e6:.1f}",
@@ -286,9 +283,6 @@ def card(folder: Path, scores: Sequence[Score]) -> str:
         playable=len(world.playable),
         held_out=len(world.known) - len(world.playable),
         runs="\n".join(f"{number}. {_told(run)}" for number, run in enumerate(runs, 1)),
-        history=history.read_text("utf-8").strip()
-        if history.exists()
-        else "One run from random weights, on the data as it is now.",
         scores=table(scores),
     )
 

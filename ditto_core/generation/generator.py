@@ -71,7 +71,7 @@ class Request:
 
     def key(self, model: ModelIdentity) -> str:
         """The row key: 64 hex digits."""
-        return digest(self.content() | {"model": {"weights": model.weights, "tokenizer": model.tokenizer}})
+        return digest(self.content() | {"model": {name: getattr(model, name) for name in ModelIdentity.__slots__}})
 
 
 @dataclass(frozen=True, slots=True)
