@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 finished with failures, 2 bad input or settings. A user's 
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -94,8 +95,13 @@ def _run(settings: Settings, flow: str, as_json: bool, *arguments: Any) -> Any:
     if as_json:
         typer.echo(_json_line(result))
     else:
-        typer.echo(f"To look at the runs, their logs and artifacts: ditto serve --data-root {settings.data_root}")
+        typer.echo(f"To look at the runs, their logs and artifacts: {_called()} serve --data-root {settings.data_root}")
     return result
+
+
+def _called() -> str:
+    """How this shell finds the command: `make` puts it into .venv, which need not be on the path."""
+    return "ditto" if shutil.which("ditto") else sys.argv[0]
 
 
 def _json_line(result: Any) -> str:
@@ -226,7 +232,7 @@ def demo(settings: Settings, as_json: Json = False) -> None:
     for exchange in last.extra["exchanges"]:
         typer.echo(f"{exchange}\n")
     typer.echo(f"Report: {last.extra['report']}")
-    typer.echo("Talk to one of them:  ditto chat --preset demo --role 'Ada Lovelace'")
+    typer.echo(f"Talk to one of them:  {_called()} chat --preset demo --role 'Ada Lovelace'")
     if as_json:
         typer.echo(_json_line(results))
 
