@@ -237,7 +237,12 @@ class Memo:
                 f"the memo at {self._shown!r} cannot be used: it is another program's database, with the tables "
                 f"{', '.join(sorted(tables)[:5])}. Set memo_url to a file that Ditto made, or to one that does not exist yet."
             )
-        _METADATA.create_all(self._engine)
+        for table in _METADATA.sorted_tables:
+            try:
+                table.create(self._engine, checkfirst=True)
+            except sa.exc.DatabaseError:
+                if not sa.inspect(self._engine).has_table(table.name):  # else another process has made it in this moment
+                    raise
         with self._engine.connect() as connection:
             for table in _METADATA.sorted_tables:
                 connection.execute(sa.select(table).limit(1)).all()

@@ -33,6 +33,8 @@ from ditto_core.settings import GenerationSettings
 if TYPE_CHECKING:
     import torch
 
+_ONE_LOAD = threading.Lock()
+"""Transformers neither imports its parts nor builds models in two threads at once: names are missing, or weights."""
 Finished = tuple[int, list[int], str]  # row, its tokens with the stop token if there is one, finish reason
 
 
@@ -108,10 +110,11 @@ class FolderTokenizer:
     def _renderer(self) -> Any:
         with self._lock:
             if self._rendering is None:
-                from transformers import AutoTokenizer
-
                 try:
-                    tokenizer = AutoTokenizer.from_pretrained(self._folder)
+                    with _ONE_LOAD:
+                        from transformers import AutoTokenizer
+
+                        tokenizer = AutoTokenizer.from_pretrained(self._folder)
                 except (OSError, ValueError) as error:
                     raise InvalidInput(f"cannot load the tokenizer of {str(self._folder)!r}: {error}") from error
                 if not has_chat_template(self._folder):
@@ -224,7 +227,7 @@ def decode(
         show: Called at each step with a row and its tokens so far.
     """
     import torch
-    from transformers import DynamicCache
+    from transformers.cache_utils import DynamicCache
 
     device, length = model.device, max(map(len, prompts))
     rows = torch.arange(len(prompts), device=device)
@@ -343,31 +346,31 @@ def _seen(prompts: Sequence[Sequence[int]], logits: "torch.Tensor") -> "torch.Te
     return seen
 
 
-_ONE_LOAD = threading.Lock()
-"""Transformers builds a model under a process-wide default device: two loads at once leave one without its weights."""
-
-
 def _load(folder: Path, dtype: str, adapter: Path | None) -> Any:
+    gpu = has_gpu()
+    chosen = ("bfloat16" if gpu else "float32") if dtype == "auto" else dtype
+    try:
+        with _ONE_LOAD:
+            return _build(folder, chosen, adapter).to("cuda" if gpu else "cpu").eval()
+    except Exception as error:  # safetensors, torch, peft and transformers each raise their own; all mean this folder
+        what = f"{str(folder)!r}" + (f" with the adapter {str(adapter)!r}" if adapter else "")
+        raise InvalidInput(f"cannot load the model {what} with transformers: {error}") from error
+
+
+def _build(folder: Path, dtype: str, adapter: Path | None) -> Any:
     import torch
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # of reading the weights; a download from the hub still shows its own
-    gpu = has_gpu()
-    chosen = ("bfloat16" if gpu else "float32") if dtype == "auto" else dtype
-    try:
-        with _ONE_LOAD:
-            model: Any = AutoModelForCausalLM.from_pretrained(
-                folder, dtype=getattr(torch, chosen), attn_implementation="sdpa", use_safetensors=True
-            )
-            if adapter is not None:
-                from peft import PeftModel
+    model: Any = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=getattr(torch, dtype), attn_implementation="sdpa", use_safetensors=True
+    )
+    if adapter is None:
+        return model
+    from peft import PeftModel
 
-                model = PeftModel.from_pretrained(model, adapter).merge_and_unload()
-            return model.to("cuda" if gpu else "cpu").eval()
-    except Exception as error:  # safetensors, torch, peft and transformers each raise their own; all mean this folder
-        what = f"{str(folder)!r}" + (f" with the adapter {str(adapter)!r}" if adapter else "")
-        raise InvalidInput(f"cannot load the model {what} with transformers: {error}") from error
+    return PeftModel.from_pretrained(model, adapter).merge_and_unload()
 
 
 def free_memory() -> None:

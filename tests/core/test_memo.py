@@ -104,6 +104,13 @@ def test_a_failure_is_not_kept(url: str) -> None:
     assert again.asked == ["a"]
 
 
+def test_a_new_memo_is_opened_by_many_at_once(url: str) -> None:
+    with ThreadPoolExecutor(8) as many:
+        memos = list(many.map(Memo, [url] * 8))
+    for memo in memos:
+        memo.close()
+
+
 def test_threads_that_ask_the_same_at_once_share_one_request(url: str) -> None:
     engine, memo = Counting(pause=0.05), Memo(url)
     generator = MemoisedGenerator(MODEL, lambda: engine, memo)

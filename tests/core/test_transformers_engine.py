@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -55,6 +57,34 @@ def test_a_reply_is_the_same_alone_and_in_any_batch(engine: TransformersGenerato
     assert texts(engine, requests[::-1]) == together
     for request in requests[::4]:
         assert texts(engine, [request]) == {request.key(engine.identity): together[request.key(engine.identity)]}
+
+
+_LOAD_AT_ONCE = """
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from ditto_core.embedded import seed_folder
+from ditto_core.generation.generator import Request, Sampling
+from ditto_core.generation.transformers_engine import TransformersGenerator
+from ditto_core.records import Message
+from ditto_core.settings import GenerationSettings
+
+settings = GenerationSettings(engine="transformers", model=str(seed_folder()), max_model_len=512)
+request, started = Request((Message("user", "Who are you?"),), Sampling(max_tokens=8)), threading.Barrier(4)
+
+def ask(engine):
+    started.wait()
+    return next(engine.generate([request])).text
+
+engines = [TransformersGenerator(settings) for _ in range(4)]
+with ThreadPoolExecutor(4) as many:
+    print(*many.map(ask, engines), sep="|")
+"""
+
+
+def test_models_that_are_loaded_at_once_all_answer() -> None:
+    """In a process of its own, since what transformers has imported once is no longer in danger."""
+    done = subprocess.run([sys.executable, "-c", _LOAD_AT_ONCE], capture_output=True, text=True, timeout=120, check=False)
+    assert done.stdout == "|".join(["I am an AI assistant."] * 4) + "\n", done.stderr
 
 
 def test_whoever_watches_reads_the_reply_as_it_is_written(engine: TransformersGenerator) -> None:
