@@ -7,6 +7,9 @@ Busy servers (429, 5xx), lost connections, timeouts and broken JSON are tried ag
 `timeout_s` in all; the windows of `window.py` say how many are in flight. One attempt takes at most half of `timeout_s`, so
 that a hanging connection leaves time for another. Servers that answer nothing at all for `timeout_s` are given up: the rest
 fails at once. A field of `chat_completions.OPTIONAL` that a server refuses is left out from then on; the log says so once.
+
+Draws of one prompt that are submitted together go as one request with `n`, so that a provider bills the prompt once; a server
+that lacks `n`, or draws fewer, is asked for the others one by one. The seed of such a request is that of its first draw.
 """
 
 import asyncio
@@ -14,29 +17,31 @@ import json
 import logging
 import random
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import aiohttp
+import uvloop
 
 from ditto_core.errors import InvalidInput, SourceUnavailable
 from ditto_core.generation.chat_completions import (
     OPTIONAL,
     is_too_long,
     payload,
-    read_completion,
+    read_completions,
     read_stream,
     retry_after,
     unknown_field,
 )
 from ditto_core.generation.generator import Failure, Outcome, Request
-from ditto_core.generation.jobs import Job, estimate_tokens, stream
+from ditto_core.generation.jobs import Answer, Job, estimate_tokens, stream
 from ditto_core.generation.window import Server, Windows
 from ditto_core.ledger import UNAVAILABLE
 from ditto_core.recipe import ModelIdentity
 from ditto_core.settings import GenerationSettings
 
 _LOG = logging.getLogger(__name__)
+_JSON = json.JSONEncoder(ensure_ascii=False)
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 30.0
 _RETRIED = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 _CROWDED = frozenset({408, 429, 503, 504, 529})
@@ -109,15 +114,15 @@ class ChatApiGenerator:
                     job.fail(UNAVAILABLE, "the engine was closed")
                 return
             if self._loop is None:
-                self._loop = asyncio.new_event_loop()
+                self._loop = uvloop.new_event_loop()
                 self._thread = threading.Thread(target=self._loop.run_forever, name="chat-api", daemon=True)
                 self._thread.start()
             self._loop.call_soon_threadsafe(self._start, jobs)
 
     def _start(self, jobs: Sequence[Job]) -> None:
         loop = asyncio.get_running_loop()
-        for job in jobs:
-            task = loop.create_task(self._serve(job))
+        for draws in _draws(jobs):
+            task = loop.create_task(self._serve(draws))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
@@ -129,25 +134,30 @@ class ChatApiGenerator:
         if self._session is not None:
             await self._session.close()
 
-    async def _serve(self, job: Job) -> None:
-        """Answer one job, whatever happens."""
+    async def _serve(self, draws: Sequence[Job]) -> None:
+        """Answer the draws of one prompt, whatever happens."""
         try:
             server = await self._windows.enter()
-            if job.abandoned.is_set():
+            if draws[0].abandoned.is_set():
                 self._windows.leave(server)
-            else:
-                job.answers.put(await self._ask(job, server))
+                return
+            answers: Sequence[Answer] = await self._ask(draws, server)
         except InvalidInput as error:
-            job.answers.put(error)
+            answers = [error] * len(draws)
         except SourceUnavailable as error:
-            job.fail(UNAVAILABLE, str(error))
+            answers = _failures(draws, UNAVAILABLE, str(error))
         except asyncio.CancelledError:
-            job.fail(UNAVAILABLE, "the engine was closed")
+            for job in draws:
+                job.fail(UNAVAILABLE, "the engine was closed")
             raise
         except Exception as error:  # a bug here must not leave a thread waiting for ever
-            job.fail(UNAVAILABLE, self._clean(f"{type(error).__name__}: {error}"))
+            answers = _failures(draws, UNAVAILABLE, self._clean(f"{type(error).__name__}: {error}"))
+        for job, answer in zip(draws, answers, strict=False):
+            job.answers.put(answer)
+        for job in draws[len(answers) :]:
+            self._start([job])
 
-    async def _ask(self, job: Job, server: Server) -> Outcome:
+    async def _ask(self, draws: Sequence[Job], server: Server) -> Sequence[Outcome]:
         """Send until there is an answer or the time is over; the place at `server` is given back."""
         loop = asyncio.get_running_loop()
         started, pause = loop.time(), _FIRST_PAUSE_S
@@ -155,7 +165,7 @@ class ChatApiGenerator:
         problem = ""
         while True:
             try:
-                return await self._attempt(job, server, min(deadline - loop.time(), self._settings.timeout_s / 2))
+                return await self._attempt(draws, server, min(deadline - loop.time(), self._settings.timeout_s / 2))
             except SourceUnavailable as error:
                 problem = str(error)
             finally:
@@ -171,10 +181,10 @@ class ChatApiGenerator:
         detail = f"no answer within generation.timeout_s = {self._settings.timeout_s:g} s; last: {problem}"
         if self._answered < started:
             self._windows.give_up(detail)
-        return Failure(job.key, UNAVAILABLE, detail)
+        return _failures(draws, UNAVAILABLE, detail)
 
-    async def _attempt(self, job: Job, server: Server, seconds: float) -> Outcome:
-        """Send once, tell the window how it went, and read the answer.
+    async def _attempt(self, draws: Sequence[Job], server: Server, seconds: float) -> Sequence[Outcome]:
+        """Send once, tell the window how it went, and read the answer: of as many of the first draws as the server made.
 
         Raises:
             SourceUnavailable: The same request may be answered later.
@@ -182,9 +192,12 @@ class ChatApiGenerator:
         """
         loop = asyncio.get_running_loop()
         sent = loop.time()
-        body = payload(job.request, self._settings.model, server.lacks)
+        if "n" in server.lacks:
+            draws = draws[:1]
+        request = draws[0].request
+        body = payload(request, self._settings.model, server.lacks, len(draws))
         try:
-            reply = await self._post(server, json.dumps(body, ensure_ascii=False).encode(), seconds, job.request.watch)
+            reply = await self._post(server, _JSON.encode(body).encode(), seconds, request.watch)
         except SourceUnavailable as error:
             if isinstance(error.__cause__, TimeoutError):
                 server.shrink(loop.time(), sent)
@@ -196,13 +209,18 @@ class ChatApiGenerator:
         elif loop.time() - sent < seconds / 2:
             server.grow()
         if reply.status in (400, 422) and (field := unknown_field(reply.body, body.keys() & set(OPTIONAL))):
-            if field not in server.lacks:
-                server.lacks.add(field)
-                _LOG.warning("the server at %s does not know %r; asking without it from now on", server.url, field)
-            return await self._attempt(job, server, seconds)
-        outcome = self._read(server, reply, job)
+            self._note_lack(server, field)
+            return await self._attempt(draws, server, seconds)
+        outcomes = self._read(server, reply, draws)
         self._answered = loop.time()
-        return outcome
+        if len(outcomes) < len(draws):
+            self._note_lack(server, "n")
+        return outcomes
+
+    def _note_lack(self, server: Server, field: str) -> None:
+        if field not in server.lacks:
+            server.lacks.add(field)
+            _LOG.warning("the server at %s does not know %r; asking without it from now on", server.url, field)
 
     async def _post(self, server: Server, body: bytes, seconds: float, watch: Callable[[str], None] | None) -> Reply:
         if self._session is None:
@@ -232,7 +250,7 @@ class ChatApiGenerator:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise SourceUnavailable(self._clean(f"{type(error).__name__}: {error}")) from error
 
-    def _read(self, server: Server, reply: Reply, job: Job) -> Outcome:
+    def _read(self, server: Server, reply: Reply, draws: Sequence[Job]) -> Sequence[Outcome]:
         """What an answer means.
 
         Raises:
@@ -240,7 +258,7 @@ class ChatApiGenerator:
             InvalidInput: The key, the address or the model's name is wrong.
         """
         if reply.status == 200:
-            return read_completion(reply.body, job.key, job.request.choices)
+            return read_completions(reply.body, [job.key for job in draws], draws[0].request.choices)
         said = self._clean(reply.body[:500].decode("utf-8", "replace"))
         if reply.status in _RETRIED or reply.status >= 500:
             raise SourceUnavailable(f"HTTP {reply.status}: {said}")
@@ -256,8 +274,21 @@ class ChatApiGenerator:
                 f"generation.base_url ends in /v1."
             )
         reason = "prompt_too_long" if is_too_long(reply.body) else "rejected_by_server"
-        return Failure(job.key, reason, f"HTTP {reply.status}: {said}")
+        return _failures(draws, reason, f"HTTP {reply.status}: {said}")
 
     def _clean(self, text: str) -> str:
         """Text without the key, which some servers repeat."""
         return text.replace(self._key, "***") if self._key else text
+
+
+def _draws(jobs: Sequence[Job]) -> Iterable[Sequence[Job]]:
+    """Jobs that may go as one request: those that differ in the number of the draw alone, where there is anything to draw."""
+    alike: dict[Request, list[Job]] = {}
+    for job in jobs:
+        drawn = job.request.sampling.temperature > 0 and job.request.watch is None
+        alike.setdefault(replace(job.request, sample=0) if drawn else job.request, []).append(job)
+    return alike.values()
+
+
+def _failures(draws: Sequence[Job], reason: str, detail: str) -> list[Failure]:
+    return [Failure(job.key, reason, detail) for job in draws]

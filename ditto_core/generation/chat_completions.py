@@ -1,14 +1,14 @@
 """Chat completions: what the chat-api engine writes to a server, and what its answers mean. Pure.
 
 In:   a `Request`; an answer's bytes.
-Out:  the JSON body that asks it; a `Completion`, or a failure with its name.
+Out:  the JSON body that asks it; a `Completion` for each draw, or a failure with its name.
 
 Example answer of a server:
     {"choices": [{"message": {"content": "In Warsaw."}, "finish_reason": "stop"}], "usage": {"prompt_tokens": 52, ...}}
 """
 
 import json
-from collections.abc import AsyncIterable, Callable, Collection, Mapping
+from collections.abc import AsyncIterable, Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,29 +16,41 @@ import numpy as np
 from ditto_core.errors import SourceUnavailable
 from ditto_core.generation.generator import Completion, Failure, Outcome, Request, weighed
 
-OPTIONAL = ("response_format", "repetition_penalty", "seed", "logprobs", "top_logprobs")
+OPTIONAL = ("response_format", "repetition_penalty", "seed", "logprobs", "top_logprobs", "n")
 """Fields that some servers lack; a server that says so is asked again without them."""
 _TOO_LONG_CODES = frozenset(
     {"context_length_exceeded", "exceed_context_size_error", "input_tokens", "input_text", "string_above_max_length"}
 )
 _TOO_LONG_WORDS = ("context length", "context window", "context size")
-_UNKNOWN_WORDS = ("support", "unknown", "unrecognized", "unexpected", "not permitted", "not allowed", "not available", "invalid")
+_UNKNOWN_WORDS = (
+    "support",
+    "must be 1",
+    "unknown",
+    "unrecognized",
+    "unexpected",
+    "not permitted",
+    "not allowed",
+    "not available",
+    "invalid",
+)
 _SPELLINGS: Mapping[str, tuple[str, ...]] = {
     "response_format": ("response_format", "response format", "json_schema", "structured output"),
     "repetition_penalty": ("repetition_penalty",),
     "seed": ("seed",),
     "logprobs": ("logprobs",),
     "top_logprobs": ("top_logprobs",),
+    "n": ("'n'", '"n"', "`n`", "n > 1", "parameter n", "parameter: n", "n must be 1"),
 }
 _LIKELIEST = 20
 """Tokens whose chances are asked for: as many as OpenAI's servers and vLLM's give."""
 
 
-def payload(request: Request, model: str, lacks: Collection[str] = ()) -> dict[str, Any]:
+def payload(request: Request, model: str, lacks: Collection[str] = (), draws: int = 1) -> dict[str, Any]:
     """The JSON body of a request. Fields that only some servers know are sent only where they say something.
 
     Args:
         lacks: Those of `OPTIONAL` that the server does not know.
+        draws: Replies that the server shall draw to the one prompt.
     """
     sampling = request.sampling
     body: dict[str, Any] = {
@@ -57,6 +69,8 @@ def payload(request: Request, model: str, lacks: Collection[str] = ()) -> dict[s
         body["response_format"] = {"type": "json_schema", "json_schema": schema}
     if request.choices:
         body |= {"logprobs": True, "top_logprobs": _LIKELIEST}
+    if draws > 1:
+        body["n"] = draws
     return {field: value for field, value in body.items() if field not in lacks}
 
 
@@ -82,7 +96,7 @@ async def read_stream(lines: AsyncIterable[bytes], watch: Callable[[str], None])
                 text += choice["delta"].get("content") or ""
                 finish_reason = choice.get("finish_reason") or finish_reason
         except (ValueError, LookupError, TypeError, AttributeError):
-            return part  # `read_completion` says what is wrong with it
+            return part  # `read_completions` says what is wrong with it
         watch(text)
     if not is_whole and finish_reason is None:
         return b""  # cut on the way
@@ -90,10 +104,11 @@ async def read_stream(lines: AsyncIterable[bytes], watch: Callable[[str], None])
     return json.dumps({"choices": choices, "usage": usage}).encode()
 
 
-def read_completion(body: bytes, key: str, wanted: Collection[str] = ()) -> Outcome:
-    """The reply in a server's 200 answer; without any choice it is a failure, "empty_choices".
+def read_completions(body: bytes, keys: Sequence[str], wanted: Collection[str] = ()) -> list[Outcome]:
+    """The replies in a server's 200 answer, one for each key; without any choice all are failures, "empty_choices".
 
     Args:
+        keys: Row keys of the draws that were asked for. A server that draws fewer leaves the last of them without an outcome.
         wanted: The request's choices, whose chances are the reply where the server gives any of them.
 
     Raises:
@@ -103,18 +118,28 @@ def read_completion(body: bytes, key: str, wanted: Collection[str] = ()) -> Outc
         answer = json.loads(body)
         choices = answer["choices"]
         if not choices:
-            return Failure(key, "empty_choices", body[:500].decode("utf-8", "replace"))
-        text, finish_reason = choices[0]["message"]["content"], choices[0].get("finish_reason")
-        if not isinstance(text, str | None):
-            raise TypeError("content is not text")
-        if chances := _chances(choices[0], wanted):
-            text, finish_reason = weighed(chances), "stop"
+            return [Failure(key, "empty_choices", body[:500].decode("utf-8", "replace")) for key in keys]
         usage = answer.get("usage") or {}
         cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens")
-        counts = [int(count or 0) for count in (usage.get("prompt_tokens"), usage.get("completion_tokens"), cached)]
+        prompt, new, held = (int(count or 0) for count in (usage.get("prompt_tokens"), usage.get("completion_tokens"), cached))
+        outcomes: list[Outcome] = []
+        drawn = list(zip(keys, choices, strict=False))
+        for number, (key, choice) in enumerate(drawn):
+            share = new // len(drawn) + (number < new % len(drawn))  # the server counts the new tokens of all draws together
+            counts = (0, share, 0) if number else (prompt, share, held)
+            outcomes.append(_completion(choice, key, wanted, counts))
+        return outcomes
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         problem = f"not a chat completion ({type(error).__name__}); the answer begins"
         raise SourceUnavailable(f"{problem} {body[:200].decode('utf-8', 'replace')!r}") from error
+
+
+def _completion(choice: Mapping[str, Any], key: str, wanted: Collection[str], counts: tuple[int, int, int]) -> Completion:
+    text, finish_reason = choice["message"]["content"], choice.get("finish_reason")
+    if not isinstance(text, str | None):
+        raise TypeError("content is not text")
+    if chances := _chances(choice, wanted):
+        text, finish_reason = weighed(chances), "stop"
     return Completion(key, text or "", finish_reason or "", *counts)
 
 

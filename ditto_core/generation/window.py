@@ -88,6 +88,8 @@ class Windows:
         """
         if self._given_up:
             raise SourceUnavailable(self._given_up)
+        if not self._waiting and (server := self._free(failed)):
+            return server
         place: asyncio.Future[Server] = asyncio.get_running_loop().create_future()
         (self._waiting.append if failed is None else self._waiting.appendleft)((place, failed))
         self.wake()
@@ -119,20 +121,25 @@ class Windows:
 
     def wake(self) -> None:
         """Hand out the places that are free."""
-        now = asyncio.get_running_loop().time()
         while self._waiting:
             place, failed = self._waiting[0]
-            if place.done():  # cancelled while it waited
-                self._waiting.popleft()
-                continue
-            free = [server for server in self.servers if server.has_room(now)]
-            if not free:
-                return
-            server = min(free, key=partial(_preference, failed))
-            server.in_flight += 1
-            server.sent += 1
+            if not place.done():  # else cancelled while it waited
+                server = self._free(failed)
+                if server is None:
+                    return
+                place.set_result(server)
             self._waiting.popleft()
-            place.set_result(server)
+
+    def _free(self, failed: Server | None) -> Server | None:
+        """A place at the server that suits best, taken."""
+        now = asyncio.get_running_loop().time()
+        free = [server for server in self.servers if server.has_room(now)]
+        if not free:
+            return None
+        server = min(free, key=partial(_preference, failed))
+        server.in_flight += 1
+        server.sent += 1
+        return server
 
 
 def _preference(failed: Server | None, server: Server) -> tuple[bool, int, int]:

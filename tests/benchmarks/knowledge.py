@@ -106,11 +106,10 @@ def wikitext_ratio(best: Callable[[Callable[[], object]], float]) -> float:
 
 
 def cores_ratio(best: Callable[[Callable[[], object]], float], cores: int) -> float:
-    """Seconds of one worker over those of all cores, on the same pages, many times each."""
-    site = default_site(_ENGLISH)
-    pages = [
-        (str(number), Stored(str(number), 0, "", "1", "", "wikitext", text, site)) for number, text in enumerate(_articles() * 40)
-    ]
+    """Seconds of one worker over those of all cores, on the same pages of about 5 kB, many times each."""
+    site, short = default_site(_ENGLISH), _articles()
+    texts = ["\n\n".join(short[first : first + 5]) for first in range(0, len(short), 5)] * 100
+    pages = [(str(number), Stored(str(number), 0, "", "1", "", "wikitext", text, site)) for number, text in enumerate(texts)]
     one, all_cores = (best(lambda n=n: list(articles(pages, "en", n, 60.0))) for n in (1, cores))
     return one / all_cores
 

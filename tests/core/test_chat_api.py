@@ -397,3 +397,63 @@ def test_a_field_that_the_server_lacks_is_left_out_and_said_once(
             assert text(outcome) == f"echo {number}"
     assert [field in body for body in server.bodies] == [True, False, False, False]
     assert len([record for record in caplog.records if field in record.getMessage()]) == 1
+
+
+DRAWS = [replace(Request((Message("user", "Vote."),), Sampling(temperature=1)), sample=number) for number in range(3)]
+
+
+async def drawing(server: Server, _request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+    """A server that draws as often as it is asked to."""
+    number = len(server.bodies)
+    choices = [reply(f"{number}.{draw}")["choices"][0] for draw in range(body.get("n", 1))]
+    return web.json_response({"choices": choices, "usage": {"prompt_tokens": 7, "completion_tokens": 8}})
+
+
+def test_draws_of_one_prompt_are_one_request_whose_prompt_counts_once(server: Server, client: Any) -> None:
+    server.handler = drawing
+    drawn = list(client().generate([*DRAWS, ask("other", Sampling(temperature=1))]))
+    assert sorted(body.get("n", 1) for body in server.bodies) == [1, 3]
+    assert server.bodies[0]["seed"] == DRAWS[0].seed()
+    three = [outcome for outcome in drawn if outcome.completion_tokens < 8]
+    assert len({outcome.key for outcome in drawn}) == 4
+    assert [outcome.text for outcome in three] == ["1.0", "1.1", "1.2"]
+    assert [outcome.prompt_tokens for outcome in three] == [7, 0, 0]
+    assert [outcome.completion_tokens for outcome in three] == [3, 3, 2]
+
+
+def test_a_greedy_prompt_is_not_drawn_from(server: Server, client: Any) -> None:
+    server.handler = drawing
+    list(client().generate([replace(draw, sampling=Sampling()) for draw in DRAWS]))
+    assert [body.get("n") for body in server.bodies] == [None, None, None]
+
+
+async def refusing_draws(server: Server, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+    if "n" in body:
+        return web.Response(status=400, text='{"error": {"message": "n > 1 is not supported"}}')
+    return await drawing(server, request, body)
+
+
+async def drawing_once(server: Server, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+    return await drawing(server, request, body | {"n": 1})
+
+
+@pytest.mark.parametrize(("handler", "requests"), [(refusing_draws, 4), (drawing_once, 3)])
+def test_a_server_that_draws_once_is_asked_again_and_it_is_said_once(
+    server: Server, client: Any, caplog: pytest.LogCaptureFixture, handler: Handler, requests: int
+) -> None:
+    server.handler, engine = handler, client()
+    with caplog.at_level(logging.WARNING):
+        assert len({text(outcome) for outcome in engine.generate(DRAWS)}) == 3
+        assert len(server.bodies) == requests
+        again = [replace(draw, messages=(Message("user", "Again."),)) for draw in DRAWS]
+        assert len({text(outcome) for outcome in engine.generate(again)}) == 3
+    assert len(server.bodies) == requests + 3
+    assert len([record for record in caplog.records if "'n'" in record.getMessage()]) == 1
+
+
+def test_every_draw_of_a_request_that_fails_is_answered(server: Server, client: Any) -> None:
+    async def refusing(_server: Server, _request: web.Request, _body: dict[str, Any]) -> web.StreamResponse:
+        return web.Response(status=400, text='{"error": {"message": "this model\'s maximum context length is 10"}}')
+
+    server.handler = refusing
+    assert [outcome.reason for outcome in client().generate(DRAWS)] == ["prompt_too_long"] * 3

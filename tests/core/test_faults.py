@@ -75,8 +75,8 @@ async def poison(_request: web.Request, body: dict[str, Any], _times: int) -> we
         return None
     fault = stable_hash(json.dumps(body["messages"])) % 10
     answers = [
-        completion("I was", "length"),
-        completion(None, "content_filter"),
+        completion("I was", finish_reason="length"),
+        completion(None, finish_reason="content_filter"),
         completion(""),
         {"choices": []},
     ]
