@@ -76,9 +76,9 @@ class Ledger:
         return self._counts("filtered", self.filters)
 
     @property
-    def is_final(self) -> bool:
-        """Whether asking again would not help: no row failed only because an engine did not answer."""
-        return not any(reason.endswith(UNAVAILABLE) for reason in self.failed)
+    def unanswered(self) -> int:
+        """Rows that failed only because an engine did not answer; with any of them, asking again would help."""
+        return sum(number for reason, number in self.failed.items() if reason.endswith(UNAVAILABLE))
 
     def check(self) -> None:
         """Refuse an account that does not add up.

@@ -104,7 +104,7 @@ class ShardStore:
         """
         path = self.path(key.uri)
         manifest = read_manifest(path)
-        if manifest is None or manifest.get("key") != asdict(key) or not Ledger.from_dict(manifest["ledger"]).is_final:
+        if manifest is None or manifest.get("key") != asdict(key) or Ledger.from_dict(manifest["ledger"]).unanswered:
             return None
         ref = ShardRef(key.uri, manifest["sha256"], manifest["rows"], key.recipe)
         return ref if self.is_intact(ref) else None

@@ -60,15 +60,25 @@ def prefect_server(data_root: Path, *, port: int | None = None) -> Iterator[str]
         os.environ.setdefault("PREFECT_API_AUTH_STRING", password)
     address = running_server(data_root)
     if address is not None:
-        os.environ["PREFECT_API_URL"] = address
-        yield address
+        with _named(address):
+            yield address
         return
     process, address = _start(home, port or _free_port())
-    os.environ["PREFECT_API_URL"] = address
     try:
-        yield address
+        with _named(address):
+            yield address
     finally:
         _stop(process, home)
+
+
+@contextmanager
+def _named(address: str) -> Iterator[None]:
+    """Tell Prefect of a server, for as long as it is ours to use; the next command of this process looks for one again."""
+    os.environ["PREFECT_API_URL"] = address
+    try:
+        yield
+    finally:
+        del os.environ["PREFECT_API_URL"]
 
 
 def running_server(data_root: Path) -> str | None:

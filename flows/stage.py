@@ -27,8 +27,16 @@ R = TypeVar("R")
 _REFRESHED = ("profiles", "dialogues", "examples")
 
 
+_UNANSWERED = 0.1
+"""Share of a stage's rows that an engine may leave unanswered; a stage that lost more is no basis for the next."""
+
+
 class ShardsFailed(DittoError):
     """Some shards of a stage failed; all others are kept. Running again recomputes the failed ones only."""
+
+
+class StageFailed(DittoError):
+    """All shards are there, but too little came through to go on with. Running again asks what was not answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,10 +168,24 @@ def ledger_of(store: ShardStore, shards: Shards) -> Ledger:
 
 
 def account(stage: str, store: ShardStore, shards: Mapping[str, ShardRef]) -> Ledger:
-    """Add up the shards' ledgers, show them as an artifact, and check the sum."""
+    """Add up the shards' ledgers, show them as an artifact, and check the sum.
+
+    Raises:
+        StageFailed: Every row was lost, or the engine left more than a tenth of them unanswered.
+    """
     ledgers = {name: store.ledger(ref) for name, ref in shards.items()}
     total = Ledger.total(ledgers.values())
     total.check()
     ledger_artifact(stage, ledgers)
     get_run_logger().info("%s: %s", stage, describe(total))
+    if total.unanswered > _UNANSWERED * total.inputs:
+        raise StageFailed(
+            f"{stage}: the engine left {total.unanswered} of {total.inputs} rows unanswered; all answers are kept. Look into the "
+            f"engine's log, or its server's, then run the same command again: only what is missing is asked."
+        )
+    if total.inputs and not total.ok:
+        raise StageFailed(
+            f"{stage}: nothing came through ({describe(total)}). The shards' logs above show examples of what was lost. Correct "
+            f"the cause and run the same command again."
+        )
     return total

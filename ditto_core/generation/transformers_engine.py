@@ -15,6 +15,7 @@ Example: `TransformersGenerator(GenerationSettings(model="models/seed"))`; its f
 import gc
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,7 +71,7 @@ class FolderTokenizer:
         self._plain.no_truncation()
         self._plain.no_padding()
 
-    @property
+    @cached_property
     def stop_ids(self) -> frozenset[int]:
         """Tokens that end a reply: the tokenizer's end token and those of generation_config.json."""
         declared = generation_defaults(self._folder).get("eos_token_id")

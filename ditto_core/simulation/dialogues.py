@@ -13,7 +13,7 @@ makes that one request. So no shard waits for another, and each is a pure functi
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -27,7 +27,7 @@ from ditto_core.records import Dialogue, Kind, Message, Place, Profile, Query, T
 from ditto_core.settings import SimulationSettings
 from ditto_core.simulation import evidence, queries, responses
 
-ROLES_AT_ONCE = 64
+ROLES_AT_ONCE = 128
 """Of one shard: with about six requests each, and several shards at once, they keep a large engine's batch full."""
 
 _COUNTED = 50_000
@@ -127,13 +127,22 @@ class _Shard:
     count_tokens: Callable[[str], int]
 
     def ask_list(self, pair: Pair) -> _QueryList:
-        """The first valid draw of a pair; a later one is only asked for where the earlier ones were unusable."""
+        """The first valid draw of a pair.
+
+        One draw is asked for alone; where it is unusable, the others are asked together, which share the reading of their prompt.
+        """
         role, partner = (self.profiles[qid] for qid in pair)
         draws = self.settings.query_samples if self.settings.query_mode == "samples" else 2
+        first = queries.request(role, partner, self.language, self.settings, self.count_tokens)
+        found = self._draw([first])
+        if found.error is not None and draws > 1:
+            found = self._draw([replace(first, sample=sample) for sample in range(1, draws)])
+        return found
+
+    def _draw(self, requests: Sequence[Request]) -> _QueryList:
+        """The first of some draws that is valid, else the last."""
         found = _QueryList((), "")
-        for sample in range(draws):
-            request = queries.request(role, partner, self.language, self.settings, self.count_tokens, sample)
-            (outcome,) = self.generator.generate([request])
+        for outcome in self._asked(requests):
             try:
                 return _QueryList(queries.parse(_replied(outcome), self.settings.queries_per_pair), outcome.key)
             except RowFailed as error:
@@ -184,10 +193,7 @@ class _Shard:
     ) -> Iterable[tuple[Query, Outcome]]:
         """The outcome for each question, in order; with a history one after another, since each shows the turns before it."""
         if not self.settings.history_turns:
-            outcomes = {outcome.key: outcome for outcome in self.generator.generate(requests)}
-            yield from (
-                (query, outcomes[request.key(self.generator.identity)]) for query, request in zip(put, requests, strict=True)
-            )
+            yield from zip(put, self._asked(requests), strict=True)
             return
         for query, request in zip(put, requests, strict=True):
             system, question = request.messages
@@ -198,6 +204,11 @@ class _Shard:
             ]
             (outcome,) = self.generator.generate([replace(request, messages=(system, *earlier, question))])
             yield query, outcome
+
+    def _asked(self, requests: Sequence[Request]) -> Iterator[Outcome]:
+        """The outcomes of requests that may be answered side by side, in order."""
+        outcomes = {outcome.key: outcome for outcome in self.generator.generate(requests)}
+        return (outcomes[request.key(self.generator.identity)] for request in requests)
 
 
 def _replied(outcome: Outcome) -> Completion:

@@ -60,7 +60,7 @@ def estimate(
     pairs = roles * settings.partners
     answers = 2 * pairs * settings.queries_per_pair
     partners = [*sample[1:], sample[0]]
-    asked = [queries.request(*pair, language, settings, count_tokens, 0) for pair in zip(sample, partners, strict=True)]
+    asked = [queries.request(*pair, language, settings, count_tokens) for pair in zip(sample, partners, strict=True)]
     answered = [responses.request(role, _QUESTION, language, settings, count_tokens) for role in sample]
     per_reply = _ASSUMED | dict(reply_tokens)
     return Estimate(

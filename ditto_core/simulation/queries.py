@@ -40,9 +40,8 @@ def request(
     language: Language,
     settings: SimulationSettings,
     count_tokens: Callable[[str], int],
-    sample: int,
 ) -> Request:
-    """The request for one list of questions."""
+    """The request for the first draw of one list of questions."""
     prompt = language.render(
         "query_simulation",
         role_profile=verbalise(role, language, settings.profile_tokens, count_tokens),
@@ -53,7 +52,7 @@ def request(
     )
     sampling = Sampling(settings.temperature, settings.top_p, settings.repetition_penalty, settings.max_query_tokens)
     schema = canonical_schema(_schema(settings.queries_per_pair)) if settings.query_mode == "schema" else ""
-    return Request((Message("user", prompt),), sampling, sample, schema, "queries")
+    return Request((Message("user", prompt),), sampling, schema=schema, purpose="queries")
 
 
 def parse(completion: Completion, count: int) -> list[tuple[str, str]]:

@@ -3,10 +3,11 @@
 In:   the embedded world and its seed LLM, on vLLM on the CPU.
 Out:  rows for the table, as JSON in the last line of stdout: `python -m tests.benchmarks.engine`.
 
-The flow against one call of vLLM with the prompts that the flow sent, in one process, with the same settings and the model
-loaded. The cache is a third of what the profiles of all roles need; the best share that any order could reach in it, each
-beginning read once and never again, is counted from the prompts. A process of its own: vLLM wants its number of threads set
-before torch is imported.
+The flow against one call of vLLM with the prompts that the flow sent, with the same settings and the model loaded: once with
+the engine core in this process, where whatever the flow does takes the engine's time, once in a process of its own as on a GPU.
+The cache is a third of what the profiles of its roles need; the best share that any order could reach in it, each beginning read
+once and never again, is counted from the prompts, and vLLM is given the same prompts in any order. In processes of their own,
+since vLLM wants its number of threads set before torch is imported.
 """
 
 import json
@@ -26,7 +27,7 @@ from ditto_core.records import Message
 from ditto_core.settings import Settings
 from flows.server import prefect_server
 
-_ROLES = 40
+_ALL_ROLES, _FEW_ROLES = 200, 40  # the world has fewer than the first
 _BLOCK = 128  # tokens of a block of vLLM's prefix cache on a CPU
 _LARGE_GIB, _SMALL_GIB = 1.0, 0.08  # 209,000 and 16,700 tokens of the seed
 
@@ -34,9 +35,13 @@ Rows = list[tuple[str, float, str]]
 
 
 def rows() -> Rows:
-    """The rows, measured in a process of its own."""
-    quiet = {"OMP_NUM_THREADS": "1", "VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_LOGGING_LEVEL": "ERROR"}
-    command = [sys.executable, "-m", "tests.benchmarks.engine"]
+    """The rows, measured in processes of their own."""
+    return [*_rows_of("speed", "0"), *_rows_of("speed", "1"), *_rows_of("cache", "0")]
+
+
+def _rows_of(what: str, core_apart: str) -> Rows:
+    quiet = {"OMP_NUM_THREADS": "1", "VLLM_ENABLE_V1_MULTIPROCESSING": core_apart, "VLLM_LOGGING_LEVEL": "ERROR"}
+    command = [sys.executable, "-m", "tests.benchmarks.engine", what]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env={**os.environ, **quiet}, check=True)
     return [(what, measured, bound) for what, measured, bound in json.loads(done.stdout.splitlines()[-1])]
 
@@ -65,14 +70,16 @@ class Recorder:
         return sum(completion.cached_tokens for completion in self.completions) / prompt_tokens
 
 
-def _settings(folder: Path, kv_cache_gib: float) -> Settings:
-    changes = [f"knowledge.max_characters={_ROLES}", "generation.engine=vllm", f"generation.kv_cache_gib={kv_cache_gib}"]
+def _settings(folder: Path, roles: int, kv_cache_gib: float) -> Settings:
+    changes = [f"knowledge.max_characters={roles}", "generation.engine=vllm", f"generation.kv_cache_gib={kv_cache_gib}"]
     changes += ["simulation.profile_tokens=700"]  # long beside a block of the cache, as they are in earnest
     return configuration.load("demo", assignments=changes, data_root=str(folder))
 
 
 def _simulated(settings: Settings) -> tuple[float, Recorder]:
     """Seconds of the simulate flow once the model is loaded, and what it asked."""
+    import bm25s  # noqa: F401 - with numba it takes a second, once
+
     from flows import knowledge, simulation
     from tasks import resources
 
@@ -88,8 +95,8 @@ def _simulated(settings: Settings) -> tuple[float, Recorder]:
     return seconds, recorder
 
 
-def _handed_to_vllm(settings: Settings, requests: Sequence[Request]) -> float:
-    """New tokens a second of one call of vLLM."""
+def _handed_to_vllm(settings: Settings, requests: Sequence[Request]) -> tuple[float, float]:
+    """New tokens a second of one call of vLLM, and the share of the prompts' tokens that its cache held."""
     from vllm import LLM, SamplingParams
     from vllm.distributed import cleanup_dist_env_and_memory
 
@@ -124,18 +131,8 @@ def _handed_to_vllm(settings: Settings, requests: Sequence[Request]) -> float:
     llm.llm_engine.engine_core.shutdown()
     del llm
     cleanup_dist_env_and_memory()
-    return sum(len(output.outputs[0].token_ids) for output in outputs) / seconds
-
-
-def _shuffled(settings: Settings, requests: Sequence[Request]) -> Recorder:
-    """The same requests in any order."""
-    from tasks import resources
-
-    engine = resources.generator(settings, settings.generation).engine
-    recorder = Recorder(engine)
-    list(engine.generate(random.Random(0).sample(requests, len(requests))))
-    resources.release()
-    return recorder
+    cached = sum(output.num_cached_tokens for output in outputs) / sum(len(output.prompt_token_ids) for output in outputs)
+    return sum(len(output.outputs[0].token_ids) for output in outputs) / seconds, cached
 
 
 def best_share(settings: Settings, requests: Sequence[Request]) -> float:
@@ -160,28 +157,35 @@ def best_share(settings: Settings, requests: Sequence[Request]) -> float:
     return cached / total
 
 
+def speed(folder: Path) -> Rows:
+    """The flow against one call."""
+    settings = _settings(folder, _ALL_ROLES, _LARGE_GIB)
+    seconds, asked = _simulated(settings)
+    direct, _ = _handed_to_vllm(settings, asked.requests)
+    print(f"{len(asked.requests)} requests, {asked.new_tokens() / seconds:.0f} and {direct:.0f} tokens/s", file=sys.stderr)
+    where = "in this process" if os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] == "0" else "in its own, as on a GPU"
+    what = f"simulate flow on vLLM, tokens/s over one call of vLLM with its prompts, the core {where}"
+    return [(what, asked.new_tokens() / seconds / direct, "at least 0.95")]
+
+
+def cache(folder: Path) -> Rows:
+    """Hits of a small cache."""
+    settings = _settings(folder, _FEW_ROLES, _SMALL_GIB)
+    _, asked = _simulated(settings)
+    best = best_share(settings, asked.requests)
+    shuffled = random.Random(0).sample(asked.requests, len(asked.requests))
+    _, mixed = _handed_to_vllm(settings, shuffled)
+    print(f"best share {best:.2f} of {len(asked.requests)} requests", file=sys.stderr)
+    small = "hits of a prefix cache too small for all profiles over the best"
+    return [
+        (f"{small}, as the flow asks", asked.cached_share() / best, "at least 0.9"),
+        (f"{small}, its requests shuffled and handed to vLLM", mixed / best, "less"),
+    ]
+
+
 def main() -> None:
     with tempfile.TemporaryDirectory() as name, prefect_server(Path(name)):
-        large, small = (_settings(Path(name) / str(size), size) for size in (_LARGE_GIB, _SMALL_GIB))
-        seconds, asked = _simulated(large)
-        speed = asked.new_tokens() / seconds
-        print(f"{seconds:.1f} s, {len(asked.requests)} requests, {speed:.0f} tokens/s", file=sys.stderr)
-        direct = _handed_to_vllm(large, asked.requests)
-        print(f"directly {direct:.0f} tokens/s", file=sys.stderr)
-        _, grouped = _simulated(small)
-        best = best_share(small, grouped.requests)
-        mixed = _shuffled(small, grouped.requests)
-    result: Rows = [
-        ("simulate flow on vLLM, tokens/s over one call of vLLM with its prompts", speed / direct, "at least 0.95"),
-        (
-            "hits of a prefix cache too small for all profiles over the best, as the flow asks",
-            grouped.cached_share() / best,
-            "at least 0.9",
-        ),
-        ("the same, with the same requests shuffled", mixed.cached_share() / best, "less"),
-    ]
-    print(f"best share {best:.2f} of {len(grouped.requests)} requests", file=sys.stderr)
-    print(json.dumps(result))
+        print(json.dumps({"speed": speed, "cache": cache}[sys.argv[1]](Path(name))))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The request for a list of questions, and what real models reply to it."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -24,8 +25,8 @@ def count(text: str) -> int:
     return len(text.split())
 
 
-def ask(settings: SimulationSettings, sample: int = 0) -> queries.Request:
-    return queries.request(profile("Ada"), profile("Bob"), EN, settings, count, sample)
+def ask(settings: SimulationSettings) -> queries.Request:
+    return queries.request(profile("Ada"), profile("Bob"), EN, settings, count)
 
 
 def parse(reply: str) -> list[tuple[str, str]]:
@@ -48,7 +49,7 @@ def test_the_request_is_one_user_message_with_the_role_first() -> None:
 
 
 def test_draws_of_a_pair_are_different_requests() -> None:
-    assert len({ask(SETTINGS, sample).seed() for sample in range(3)}) == 3
+    assert len({replace(ask(SETTINGS), sample=sample).seed() for sample in range(3)}) == 3
 
 
 def test_a_schema_bounds_every_length() -> None:

@@ -150,8 +150,10 @@ class Script:
     def __init__(self, lists: Sequence[str] = ()) -> None:
         self._lists = list(lists)
         self.samples: list[int] = []
+        self.together: list[int] = []
 
     def generate(self, requests: Sequence[Request]) -> Iterator[Outcome]:
+        self.together += [len(requests)] if requests and requests[0].purpose == "queries" else []
         for request in requests:
             key = request.key(self.identity)
             if request.purpose == "queries":
@@ -193,11 +195,18 @@ def test_a_pair_gives_specific_turns_to_its_role_and_foreign_ones_to_its_partner
     assert result.ledger.failed == {"response_prompt_too_long": 2}
 
 
-def test_the_first_valid_draw_is_kept_and_no_further_one_is_asked() -> None:
-    script = Script(["no list"])
+def test_a_valid_draw_is_not_followed_by_another() -> None:
+    script = Script()
+    run(script)
+    assert script.samples == [0]
+
+
+def test_after_an_unusable_draw_the_others_are_asked_together_and_the_first_valid_one_is_kept() -> None:
+    kept = json.dumps([{"question": f"Why {n}, do you know?", "reason": ""} for n in ("Charles", "Byron")])
+    script = Script(["no list", kept])
     result = run(script)
-    assert script.samples == [0, 1]
-    assert result.ledger.ok == 2
+    assert (script.samples, script.together) == ([0, 1, 2], [1, 2])
+    assert [turn.query.question[:3] for turn in result.dialogues[0].turns] == ["Why", "Why"]
 
 
 def test_a_pair_without_a_valid_draw_loses_its_questions_by_name() -> None:

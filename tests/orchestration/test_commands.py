@@ -49,6 +49,13 @@ def test_an_unreadable_dump_is_named_with_the_place(ditto: Ditto, tmp_path: Path
     assert not (tmp_path / "shards" / "profiles").exists()
 
 
+def test_a_collection_that_finds_no_article_fails_and_says_what_became_of_them(ditto: Ditto, tmp_path: Path) -> None:
+    dump = tmp_path / "other.xml"
+    dump.write_text("<mediawiki><page><title>Another Wiki</title><ns>0</ns><id>1</id></page></mediawiki>")
+    said = ditto("collect", tmp_path, "--set", f"knowledge.article_dump={dump}", code=1)["error"]
+    assert "profiles: nothing came through (17 in, 0 ok, 17 failed: article_missing)" in said
+
+
 def test_a_full_disk_leaves_nothing_half_written(ditto: Ditto, tmp_path: Path) -> None:
     small = tmp_path / "small"
     small.mkdir()

@@ -68,7 +68,7 @@ def test_at_five_percent_malformed_replies_all_conversations_are_scored(server: 
     assert len(judgements) == SESSIONS
     assert account.inputs == SESSIONS * (2 * TURNS + 1)
     votes = SESSIONS * 3 * (2 * TURNS + 1)
-    assert votes * (1 + MALFORMED / 2) < server.total() < votes * (1 + 2 * MALFORMED)
+    assert votes * (1 + MALFORMED / 2) < server.drawn < votes * (1 + 2 * MALFORMED)
     found = scores(judgements, 100, 1)["all"]
     assert {metric: found[metric]["mean"] for metric in ("consistency", "knowledge", "rejection")} == {
         "consistency": 1,
@@ -87,7 +87,9 @@ def test_what_stays_unreadable_is_unscored_asked_once_more_and_listed(server: St
     account.check()
     verdicts = 2 * TURNS + 1
     assert (account.ok, account.failed) == (90 * verdicts, {"unreadable": 10 * verdicts})
-    assert server.total() == (90 + 2 * 10) * 3 * verdicts
+    assert server.drawn == (90 + 2 * 10) * 3 * verdicts
+    # The votes on identity see the candidates in orders of their own; those on anything else are draws of one prompt.
+    assert server.total() <= (90 + 2 * 10) * (3 * TURNS + TURNS + 1)
     found = scores(judgements, 100, 1)["all"]
     assert [found[metric]["coverage"] for metric in ("consistency", "knowledge", "rejection")] == [0.9, 0.9, 0.9]
     assert found["knowledge"]["mean"] == 8
