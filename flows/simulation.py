@@ -4,6 +4,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from ditto_core.errors import InvalidInput
+from ditto_core.ledger import Ledger
 from ditto_core.recipe import digest
 from ditto_core.records import Place
 from ditto_core.settings import Settings
@@ -20,12 +22,13 @@ def simulate(settings: Settings, refresh: Sequence[str] = ()) -> stage.StageResu
     recipe = recipes.simulation_recipe(settings)
     store = ShardStore(Path(settings.data_root))
     profiles = handover.take(settings, "profiles", recipes.knowledge_recipe(settings), "collect")
-    pairs: dict[str, list[ShardRef]] = {}
+    pairs = {
+        language: [simulation.pair_roles.with_options(task_run_name=f"pairs-{language}")(settings, language, recipe, refs)]
+        for language, refs in profiles.items()
+    }
+    _require_partners(stage.ledger_of(store, pairs))
     futures = {}
     for language, refs in profiles.items():
-        pairs[language] = [
-            simulation.pair_roles.with_options(task_run_name=f"pairs-{language}")(settings, language, recipe, refs)
-        ]
         places = list(store.read(pairs[language][0], Place))
         for number in range(settings.shards):
             key = ShardKey("dialogues", recipe, f"{language}-{number:04d}", simulation.shard_inputs(places, number))
@@ -51,3 +54,12 @@ def simulate(settings: Settings, refresh: Sequence[str] = ()) -> stage.StageResu
         model = digest(resources.identify(settings.generation))
         handover.leave_value(settings, "speed", model, {"tokens_per_second": tokens / seconds})
     return stage.StageResult("simulate", ledger, resources.model_calls() - calls, seconds, f"shards/dialogues/{recipe[:12]}")
+
+
+def _require_partners(paired: Ledger) -> None:
+    if not paired.ok:
+        raise InvalidInput(
+            f"none of the {paired.inputs} collected characters has a partner, so nobody can be asked anything: a partner has the "
+            f"same language, neither mentions the other, and they share no claim. Raise knowledge.max_characters, add to "
+            f"knowledge.classes, and run `ditto collect` again."
+        )

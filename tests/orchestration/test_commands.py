@@ -56,6 +56,13 @@ def test_a_collection_that_finds_no_article_fails_and_says_what_became_of_them(d
     assert "profiles: nothing came through (17 in, 0 ok, 17 failed: article_missing)" in said
 
 
+def test_a_character_alone_is_refused_before_anything_is_asked(ditto: Ditto, model_server: StubServer, tmp_path: Path) -> None:
+    alone = ["--set", "knowledge.max_characters=1", "--set", 'knowledge.classes=["Q5"]']
+    ditto("collect", tmp_path, *alone)
+    assert "none of the 1 collected characters has a partner" in ditto("simulate", tmp_path, *alone, code=2)["error"]
+    assert model_server.total() == 0
+
+
 def test_a_full_disk_leaves_nothing_half_written(ditto: Ditto, tmp_path: Path) -> None:
     small = tmp_path / "small"
     small.mkdir()

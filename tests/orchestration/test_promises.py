@@ -1,5 +1,7 @@
 """The product's promises, on real flows: nothing stale, nothing lost, nothing twice (DESIGN.md, section 3)."""
 
+import json
+import os
 import re
 import shutil
 import signal
@@ -157,6 +159,34 @@ def test_a_run_whose_engine_died_is_finished_by_the_next(
         again.close()
     assert (second["ledger"], shards(collected)) == (clean.result["ledger"], clean.bytes)
     assert second["model_calls"] == again.total() < clean.calls
+
+
+def test_a_run_whose_prefect_server_is_killed_is_finished_by_the_next(
+    ditto: Ditto,
+    start: Callable[..., Any],
+    model_server: StubServer,
+    clean: Clean,
+    collected: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in [name for name in os.environ if name.startswith("PREFECT_")]:
+        monkeypatch.delenv(name)  # so that the command starts a server of its own
+    monkeypatch.setenv("PREFECT_CLIENT_MAX_RETRIES", "1")  # by default it is tried for minutes
+    model_server.latency = 0.2
+    process = start("simulate", collected)
+    deadline = time.monotonic() + 120
+    while model_server.total() < clean.calls // 3 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    server = json.loads((collected / "prefect" / "server.json").read_text("utf-8"))["pid"]
+    os.killpg(server, signal.SIGKILL)
+    model_server.latency = 0.0
+    _, said = process.communicate(timeout=300)
+    assert process.returncode == 1, said
+    assert "does not answer any more. Run the same command again" in said
+    monkeypatch.undo()
+    again = ditto("simulate", collected)
+    assert (again["ledger"], shards(collected)) == (clean.result["ledger"], clean.bytes)
+    assert max(model_server.asked.values()) == 1, "nothing is paid twice"
 
 
 def test_two_runs_at_once_agree_and_compute_each_shard_once(
