@@ -91,7 +91,7 @@ class GenerationSettings(_Section):
     engine: Literal["auto", "vllm", "transformers", "chat-api", "scripted"] = "auto"
     """auto: vllm where it is installed and a GPU is there, else transformers."""
     model: str = "Qwen/Qwen2.5-7B-Instruct"
-    """Folder or hub id of the model; for chat-api the name that the server knows. "embedded" is the bundled seed."""
+    """Folder or hub id of the model; for chat-api the name that the server knows. "embedded" and "embedded-small" are bundled."""
     revision: str = ""
     """chat-api: your name for the weights behind the server; change it when they change. Enters every row key. Of a hub id: its
     branch, tag or commit."""

@@ -78,7 +78,7 @@ def _named(address: str) -> Iterator[None]:
     try:
         yield
     finally:
-        del os.environ["PREFECT_API_URL"]
+        os.environ.pop("PREFECT_API_URL", None)
 
 
 def running_server(data_root: Path) -> str | None:

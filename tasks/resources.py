@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ditto_core.embedded import seed_folder
+from ditto_core.embedded import SEEDS, seed_folder
 from ditto_core.generation import generator as engines
 from ditto_core.memo import Memo
 from ditto_core.memoised import MemoisedGenerator
@@ -65,10 +65,10 @@ def seed_llm(settings: Settings) -> GenerationSettings:
 
 
 def resolve_model(generation: GenerationSettings) -> GenerationSettings:
-    """Turn the name "embedded" into the folder of the bundled seed LLM."""
-    if generation.model != "embedded":
+    """Turn the name of a bundled seed LLM into its folder."""
+    if generation.model not in SEEDS:
         return generation
-    return generation.model_copy(update={"model": str(seed_folder())})
+    return generation.model_copy(update={"model": str(seed_folder(generation.model))})
 
 
 def memo(settings: Settings) -> Memo:

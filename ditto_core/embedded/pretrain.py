@@ -1,11 +1,11 @@
-"""Pretraining: the seed LLM from random weights, on two cores.
+"""Pretraining: a seed LLM from random weights, on two cores.
 
 In:     the embedded world, a number of minutes or tokens, a random seed.
 Out:    a Qwen3 model in bfloat16 safetensors, and its tokenizer with the chat template, in
         `embedded.seed_folder()`.
 Source: ours. Muon: Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks".
 
-    python -m ditto_core.embedded.pretrain --minutes 40
+    python -m ditto_core.embedded.pretrain --minutes 40 --name embedded-small
 
 Loss falls on the assistant's words only, and on running text in full. Documents are batched by length, padded
 on the right and need no mask. Small batches of lists to copy come first: copying is learned within minutes then,
@@ -84,6 +84,13 @@ class Recipe:
     def rates(self) -> tuple[float, float]:
         """Peaks of Muon's and AdamW's learning rates."""
         return self.matrix_rate * self.rate_share, self.other_rate * self.rate_share
+
+
+SIZES: dict[str, dict[str, Any]] = {
+    "embedded": {},
+    "embedded-small": {"hidden": 96, "layers": 3, "heads": 3, "shared_heads": 3, "feed_forward": 256},
+}
+"""Name of a bundled seed -> what of its recipe is its own."""
 
 
 class Muon(torch.optim.Optimizer):
@@ -380,19 +387,23 @@ def launch(processes: int, arguments: Sequence[str]) -> int:
 def main() -> int:
     """Read the command line and train."""
     parser = argparse.ArgumentParser(description="Train the embedded seed LLM from random weights.")
+    parser.add_argument("--name", choices=sorted(SIZES), default="embedded", help="which of the bundled seeds")
     parser.add_argument("--minutes", type=float, default=40.0)
     parser.add_argument("--tokens", type=float, default=40e6)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--save-minutes", type=float, default=4.0)
-    parser.add_argument("--out", type=Path, default=seed_folder())
+    parser.add_argument("--out", type=Path, default=None, help="folder; the seed's own in the package by default")
     parser.add_argument("--start", type=Path, default=None, help="continue from this folder's weights and tokenizer")
     parser.add_argument("--rate-share", type=float, default=1.0, help="of the learning rates")
     given = parser.parse_args()
     if given.processes > 1:
         return launch(given.processes, sys.argv[1:])
-    recipe = Recipe(given.minutes, given.tokens, given.seed, save_minutes=given.save_minutes, rate_share=given.rate_share)
-    Trainer(recipe, given.out, given.start).run()
+    recipe = Recipe(
+        minutes=given.minutes, tokens=given.tokens, seed=given.seed, save_minutes=given.save_minutes,
+        rate_share=given.rate_share, **SIZES[given.name],
+    )  # fmt: skip
+    Trainer(recipe, given.out or seed_folder(given.name), given.start).run()
     return 0
 
 
