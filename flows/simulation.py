@@ -9,7 +9,7 @@ from ditto_core.ledger import Ledger
 from ditto_core.recipe import digest
 from ditto_core.records import Place
 from ditto_core.settings import Settings
-from ditto_core.shards import ShardKey, ShardRef, ShardStore
+from ditto_core.shards import ShardKey, ShardStore
 from flows import stage
 from tasks import handover, recipes, resources, simulation
 
