@@ -76,7 +76,7 @@ def simulate_dialogues(
             settings.generation.engine,
         )
         generator, started = resources.generator(settings, settings.generation).metered(), time.monotonic()
-        meter = reporting.Meter(key.name, len(places))
+        meter = reporting.Meter(key.name, dialogues.planned(places, settings.simulation))
 
         def traffic() -> str:
             return reporting.traffic(generator.usage, time.monotonic() - started)

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 from ditto_core.errors import RowFailed
 from ditto_core.generation.generator import Completion, Generator, Outcome, Request
@@ -36,7 +37,7 @@ _COUNTED = 50_000
 Pair = tuple[str, str]
 """Q-ids: whose questions they are, and to whom they are foreign."""
 OnProgress = Callable[[int, Mapping[str, int]], None]
-"""Called, in the thread of the shard, with roles done and with the number of turns that they lost, by reason."""
+"""Called, in the thread of the shard, with how many of its `planned` replies are there, and with turns lost, by reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,12 @@ class _QueryList:
     questions: Sequence[tuple[str, str]]
     key: str
     error: RowFailed | None = None
+
+
+def planned(places: Sequence[Place], settings: SimulationSettings) -> int:
+    """Replies that a shard waits for: a list of questions for each of its pairs, then an answer to each question."""
+    pairs = [pair for place in places for pair, _ in _pairs(place)]
+    return len(set(pairs)) + len(pairs) * settings.queries_per_pair
 
 
 def simulate(
@@ -91,9 +98,16 @@ def simulate(
             for pair in (pair for asked, _ in _pairs(place) for pair in wanted.pop(asked[0], ())):
                 lists[pair] = pool.submit(shard.ask_list, pair)
             sessions.append(pool.submit(shard.play, place, {pair: lists[pair] for pair, _ in _pairs(place)}))
-        lost: Counter[str] = Counter()
-        for done, session in enumerate(as_completed(sessions), 1):
-            lost.update(session.result()[1].failed)
+        done, lost = 0, Counter[str]()
+        steps: list[Future[Any]] = [*lists.values(), *sessions]
+        for step in as_completed(steps):
+            found = step.result()
+            if isinstance(found, _QueryList):
+                done += 1
+            else:
+                account = found[1]
+                done += account.inputs
+                lost.update(account.failed)
             on_progress(done, lost)
     finally:
         pool.shutdown(cancel_futures=True)

@@ -1,5 +1,6 @@
 """Pairing, query parsing, evidence, responses and the dialogues of one shard."""
 
+import itertools
 import json
 from collections.abc import Iterator, Sequence
 
@@ -193,6 +194,14 @@ def test_a_pair_gives_specific_turns_to_its_role_and_foreign_ones_to_its_partner
     assert result.dialogues[1].turns[0].query.evidence == ("friend: Charles",)
     result.ledger.check()
     assert result.ledger.failed == {"response_prompt_too_long": 2}
+
+
+def test_progress_is_told_in_replies_so_that_it_moves_from_the_first_list_on() -> None:
+    told: list[int] = []
+    dialogues.simulate(PLACES, {"Q1": ADA, "Q2": BOB}, Script(), EN, SETTINGS, lambda done, _lost: told.append(done))
+    steps = [after - before for before, after in itertools.pairwise([0, *told])]
+    assert sorted(steps) == [1, 2, 2]  # one list of two questions, put to two roles
+    assert told[-1] == dialogues.planned(PLACES, SETTINGS)
 
 
 def test_a_valid_draw_is_not_followed_by_another() -> None:
