@@ -6,7 +6,7 @@ from random import Random
 import pytest
 
 from ditto_core import languages
-from ditto_core.embedded import phrasing, world
+from ditto_core.embedded import SEEDS, phrasing, seed_folder, world
 from ditto_core.embedded.documents import Document, Writer
 from ditto_core.embedded.known import load_world
 from ditto_core.records import Claim
@@ -35,6 +35,13 @@ def test_what_ships_is_what_the_sources_say() -> None:
 
     assert world.world_rdf().read_text("utf-8") == world.turtle(characters)
     assert world.world_export().read_text("utf-8") == world.export(characters)
+
+
+def test_the_seeds_are_small_and_of_two_sizes() -> None:
+    weights = [(seed_folder(name) / "model.safetensors").stat().st_size for name in SEEDS]
+
+    assert weights[0] > 2 * weights[1]
+    assert sum(weights) < 12e6
 
 
 def test_a_new_character_moves_no_other_items_id() -> None:
