@@ -179,9 +179,11 @@ def account(stage: str, store: ShardStore, shards: Mapping[str, ShardRef]) -> Le
     ledger_artifact(stage, ledgers)
     get_run_logger().info("%s: %s", stage, describe(total))
     if total.unanswered > _UNANSWERED * total.inputs:
+        worst = sorted((name for name, one in ledgers.items() if one.unanswered), key=lambda name: -ledgers[name].unanswered)
         raise StageFailed(
-            f"{stage}: the engine left {total.unanswered} of {total.inputs} rows unanswered; all answers are kept. Look into the "
-            f"engine's log, or its server's, then run the same command again: only what is missing is asked."
+            f"{stage}: the engine left {total.unanswered} of {total.inputs} rows unanswered; all answers are kept. What is "
+            f"missing is of {len(worst)} of {len(ledgers)} shards, most of {', '.join(worst[:3])}. Look into the engine's log, or "
+            f"its server's, then run the same command again: only that is asked."
         )
     if total.inputs and not total.ok:
         raise StageFailed(
