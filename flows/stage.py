@@ -182,7 +182,7 @@ def account(stage: str, store: ShardStore, shards: Mapping[str, ShardRef]) -> Le
         worst = sorted((name for name, one in ledgers.items() if one.unanswered), key=lambda name: -ledgers[name].unanswered)
         raise StageFailed(
             f"{stage}: the engine left {total.unanswered} of {total.inputs} rows unanswered; all answers are kept. What is "
-            f"missing is of {len(worst)} of {len(ledgers)} shards, most of {', '.join(worst[:3])}. Look into the engine's log, or "
+            f"missing is in {len(worst)} of {len(ledgers)} shards, most in {', '.join(worst[:3])}. Read the engine's log, or "
             f"its server's, then run the same command again: only that is asked."
         )
     if total.inputs and not total.ok:
