@@ -25,8 +25,6 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _REFRESHED = ("profiles", "dialogues", "examples")
-
-
 _UNANSWERED = 0.1
 """Share of a stage's rows that an engine may leave unanswered; a stage that lost more is no basis for the next."""
 
