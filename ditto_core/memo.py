@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ditto_core.errors import InvalidInput
-from ditto_core.generation.generator import Completion
+from ditto_core.generation.requests import Completion
 
 _GROUP_SECONDS = 0.2
 _GROUP_ROWS = 10_000

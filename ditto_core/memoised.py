@@ -1,6 +1,6 @@
 """The memo in front of an engine: what was asked before is answered from it, the rest is asked once and kept.
 
-Two threads that ask the same at once share one request. Failures are not kept: the next run asks again.
+Two that ask the same at once share one request. Failures are not kept: the next run asks again.
 
 Example: a shard asks 500 questions; the memo knows 480, another shard has 2 in flight, the engine is asked 18.
 """
@@ -8,10 +8,12 @@ Example: a shard asks 500 questions; the memo knows 480, another shard has 2 in 
 import re
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from ditto_core.generation.generator import Completion, Generator, Outcome, Request
+from ditto_core.errors import BrokenPromise, DittoError
+from ditto_core.generation.generator import Answer, Generator, Job
+from ditto_core.generation.requests import Completion, Outcome
 from ditto_core.memo import Memo
 from ditto_core.recipe import ModelIdentity
 
@@ -23,7 +25,7 @@ class Usage:
 
     Attributes:
         calls: Requests that an engine answered or failed.
-        hits: Requests that the memo answered, or that another thread had in flight.
+        hits: Requests that the memo answered, or that somebody else had in flight.
         prompt_tokens: Of the requests that an engine answered; `completion_tokens` of its replies.
         cached_tokens: Tokens of these prompts that the engine had in its prefix cache.
     """
@@ -49,7 +51,7 @@ class Usage:
             self.hits[purpose] += 1
 
 
-class MemoisedGenerator:
+class MemoisedGenerator(Generator):
     """A `Generator` that pays for each row key once.
 
     Args:
@@ -64,44 +66,35 @@ class MemoisedGenerator:
         self._engine: Generator | None = None
         self._memo = memo
         self._lock = threading.Lock()
+        self._flying = threading.Lock()  # guards what follows, and who is aboard
         self._in_flight: dict[str, _Flight] = {}
 
-    def generate(self, requests: Sequence[Request]) -> Iterator[Outcome]:
-        """Answer requests: known ones first, then new ones as the engine finishes them, then those another thread asked."""
-        return self.serve(requests, (self.usage,))
+    def submit(self, jobs: Sequence[Job]) -> None:
+        """Answer known ones at once; new ones when the engine, or whoever asked them before, has the answer."""
+        self.serve(jobs, (self.usage,))
 
     def metered(self) -> "Metered":
         """The same generator with a count of its own, such as for one shard."""
         return Metered(self)
 
-    def serve(self, requests: Sequence[Request], usages: Sequence[Usage]) -> Iterator[Outcome]:
-        """As `generate`, counted in each of the given usages."""
-        wanted = {request.key(self.identity): request for request in requests}
-        # Claimed before it is looked up: a request that another thread finishes in between is then found in the memo.
-        mine, theirs = self._claim(wanted)
+    def serve(self, jobs: Sequence[Job], usages: Sequence[Usage]) -> None:
+        """As `submit`, counted in each of the given usages."""
+        # Claimed before they are looked up: what somebody else finishes in between is then found in the memo.
+        mine = self._claim([_Waiting(job, usages) for job in jobs])
         try:
             known = self._memo.lookup(list(mine))
             for key, completion in known.items():
-                _hit(usages, wanted[key])
-                mine[key].outcome = completion
-                self._land({key: mine[key]})
-                yield completion
-            unknown = {key: wanted[key] for key in mine if key not in known}
+                mine[key].land(completion)
+            unknown = [flight for key, flight in mine.items() if key not in known]
             if unknown:
-                yield from self._ask(unknown, mine, usages)
-        finally:
-            self._land(mine)
-        orphaned = []
-        for key, flight in theirs.items():
-            if flight.landed is not None:
-                flight.landed.wait()
-            if flight.outcome is None:
-                orphaned.append(wanted[key])
-                continue
-            _hit(usages, wanted[key])
-            yield flight.outcome
-        if orphaned:  # the thread that asked these was interrupted
-            yield from self.serve(orphaned, usages)
+                self.engine.submit([Job(flight.request, flight.key, flight, flight) for flight in unknown])
+        except DittoError as error:
+            for flight in mine.values():
+                flight.land(error)
+        except BaseException as error:
+            for flight in mine.values():
+                flight.land(BrokenPromise(f"asking ended with {type(error).__name__}: {error}"))
+            raise
 
     def count_tokens(self, text: str) -> int:
         """As the engine counts; makes the engine, which loads its tokenizer alone."""
@@ -124,52 +117,90 @@ class MemoisedGenerator:
                 self._engine = self._make_engine()
             return self._engine
 
-    def _ask(self, requests: dict[str, Request], flights: "dict[str, _Flight]", usages: Sequence[Usage]) -> Iterator[Outcome]:
-        for answer in self.engine.generate(list(requests.values())):
-            outcome, request = _writable(answer), requests[answer.key]
-            for usage in usages:
-                usage.call(request.purpose, outcome)
-            if isinstance(outcome, Completion):
-                self._memo.store(outcome, purpose=request.purpose, weights=self.identity.weights)
-            flights[outcome.key].outcome = outcome
-            self._land({outcome.key: flights[outcome.key]})
-            yield outcome
+    def keep(self, outcome: Outcome, purpose: str) -> Answer:
+        """Keep a reply of the engine in the memo; returns it as kept, or why it could not be."""
+        if not isinstance(outcome, Completion):
+            return outcome
+        kept = replace(outcome, text=_UNWRITABLE.sub("\ufffd", outcome.text)) if _UNWRITABLE.search(outcome.text) else outcome
+        try:
+            self._memo.store(kept, purpose=purpose, weights=self.identity.weights)
+        except DittoError as error:
+            return error
+        return kept
 
-    def _claim(self, keys: Iterable[str]) -> "tuple[dict[str, _Flight], dict[str, _Flight]]":
-        """Split keys into those that this thread now answers and those that another has in flight."""
+    def leave(self, flight: "_Flight", *, only_abandoned: bool = False) -> "Sequence[_Waiting]":
+        """End a flight: nobody can join it any more. Returns who waits for it.
+
+        Args:
+            only_abandoned: Leave it under way if somebody still waits.
+        """
+        with self._flying:
+            if only_abandoned and flight.is_awaited():
+                return ()
+            if self._in_flight.get(flight.key) is flight:
+                del self._in_flight[flight.key]
+            waiting, flight.waiting = flight.waiting, []
+            return waiting
+
+    def _claim(self, comers: "Sequence[_Waiting]") -> "dict[str, _Flight]":
+        """Let each join the flight of its key; those that are new are returned."""
         mine: dict[str, _Flight] = {}
-        theirs: dict[str, _Flight] = {}
-        with self._lock:
-            for key in keys:
-                if key in self._in_flight:
-                    theirs[key] = self._in_flight[key].watched()
-                else:
-                    mine[key] = self._in_flight[key] = _Flight()
-        return mine, theirs
-
-    def _land(self, flights: "dict[str, _Flight]") -> None:
-        with self._lock:
-            for key, flight in flights.items():
-                if self._in_flight.get(key) is flight:
-                    del self._in_flight[key]
-                if flight.landed is not None:
-                    flight.landed.set()
+        with self._flying:
+            for comer in comers:
+                key = comer.job.key
+                if key not in self._in_flight:
+                    mine[key] = self._in_flight[key] = _Flight(self, comer.job)
+                self._in_flight[key].waiting.append(comer)
+        return mine
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """A job that waits, and who counts it."""
+
+    job: Job
+    usages: Sequence[Usage]
+
+
 class _Flight:
-    """A request under way; `landed` is there once another thread waits for it, which few do."""
+    """A request under way, for all that wait for it; to the engine it is where the answer goes."""
 
-    landed: threading.Event | None = None
-    outcome: Outcome | None = None
+    def __init__(self, generator: MemoisedGenerator, first: Job) -> None:
+        self.request, self.key = first.request, first.key
+        self.waiting: list[_Waiting] = []
+        self._generator = generator
 
-    def watched(self) -> "_Flight":
-        """Itself, for one more to wait for."""
-        self.landed = self.landed or threading.Event()
-        return self
+    def put(self, answer: Answer) -> None:
+        """The engine's answer: kept first, so that whoever asks next finds it."""
+        if not isinstance(answer, DittoError):
+            self.land(self._generator.keep(answer, self.request.purpose), paid=True)
+        else:
+            self.land(answer)
+
+    def is_set(self) -> bool:
+        """Whether nobody waits any more."""
+        if self.is_awaited():
+            return False
+        self._generator.leave(self, only_abandoned=True)
+        return not self.waiting
+
+    def is_awaited(self) -> bool:
+        """Whether somebody waits."""
+        return not all(waiting.job.abandoned.is_set() for waiting in self.waiting)
+
+    def land(self, answer: Answer, *, paid: bool = False) -> None:
+        """Tell all that wait; the first of them has `paid` for it, the others got it from us."""
+        for number, waiting in enumerate(self._generator.leave(self)):
+            if not isinstance(answer, DittoError):
+                for usage in waiting.usages:
+                    if paid and number == 0:
+                        usage.call(self.request.purpose, answer)
+                    else:
+                        usage.hit(self.request.purpose)
+            waiting.job.answers.put(answer)
 
 
-class Metered:
+class Metered(Generator):
     """A memoised generator as one shard sees it. Its `close` frees nothing: the engine is everybody's.
 
     Attributes:
@@ -181,9 +212,9 @@ class Metered:
         self.usage = Usage()
         self._shared = shared
 
-    def generate(self, requests: Sequence[Request]) -> Iterator[Outcome]:
+    def submit(self, jobs: Sequence[Job]) -> None:
         """As the shared generator."""
-        return self._shared.serve(requests, (self._shared.usage, self.usage))
+        self._shared.serve(jobs, (self._shared.usage, self.usage))
 
     def count_tokens(self, text: str) -> int:
         """As the shared generator."""
@@ -191,15 +222,3 @@ class Metered:
 
     def close(self) -> None:
         """Nothing to free."""
-
-
-def _hit(usages: Sequence[Usage], request: Request) -> None:
-    for usage in usages:
-        usage.hit(request.purpose)
-
-
-def _writable(outcome: Outcome) -> Outcome:
-    """A reply without what no file and no database can hold: NUL and halves of surrogate pairs, which JSON can escape."""
-    if isinstance(outcome, Completion) and _UNWRITABLE.search(outcome.text):
-        return replace(outcome, text=_UNWRITABLE.sub("\ufffd", outcome.text))
-    return outcome

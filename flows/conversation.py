@@ -9,7 +9,8 @@ import typer
 
 from ditto_core import languages
 from ditto_core.errors import DittoError, InvalidInput
-from ditto_core.generation.generator import Completion, Generator, Request, Sampling
+from ditto_core.generation.generator import Generator
+from ditto_core.generation.requests import Completion, Request, Sampling
 from ditto_core.knowledge.profiles import verbalise
 from ditto_core.records import Message, Profile
 from ditto_core.settings import Settings
@@ -96,7 +97,7 @@ class Talk:
                 self.watch(f"{label}> {text}")
 
         request = Request((Message("system", self.system()), *turns), sampling, purpose="chat", watch=watch)
-        outcome = next(iter(self.generator.generate([request])))
+        (outcome,) = self.generator.answer([request])
         if not isinstance(outcome, Completion):
             raise InvalidInput(f"the engine gave no answer: {outcome.reason}: {outcome.detail}")
         self._turns = [*turns, Message("assistant", outcome.text)]

@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from ditto_core.errors import DittoError
-from ditto_core.generation.generator import choose_engine
+from ditto_core.generation.engines import choose_engine
 from ditto_core.settings import Settings
 from tasks import leases, resources
 

@@ -12,7 +12,7 @@ from ditto_core import languages
 from ditto_core.dataset import examples, filters, publish
 from ditto_core.dataset.candidates import Rings
 from ditto_core.evaluation import unknown_rejection, wikiroleeval
-from ditto_core.generation.generator import Completion, Request, Sampling
+from ditto_core.generation.requests import Completion, Request, Sampling
 from ditto_core.languages import Language
 from ditto_core.ledger import Ledger
 from ditto_core.records import Dialogue, Example, Message, Turn
@@ -70,10 +70,8 @@ def _judged(dialogues: Iterable[Dialogue], language: Language, settings: Setting
                 role = dialogue.profile.character.label
                 prompt = unknown_rejection.render(language, role, turn.query.question, turn.answer)
                 asked[turn] = Request((Message("user", prompt),), sampling, purpose="refusal")
-        replies = {outcome.key: outcome for outcome in generator.generate(list(asked.values()))} if asked else {}
         verdicts.clear()
-        for turn, request in asked.items():
-            reply = replies.get(request.key(generator.identity))
+        for turn, reply in zip(asked, generator.answer(list(asked.values())), strict=True):
             verdicts[turn] = None
             if isinstance(reply, Completion) and reply.finish_reason != "length":
                 verdict = unknown_rejection.parse(reply.text)

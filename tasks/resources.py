@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ditto_core.embedded import SEEDS, seed_folder
-from ditto_core.generation import generator as engines
+from ditto_core.generation import engines
 from ditto_core.memo import Memo
 from ditto_core.memoised import MemoisedGenerator
 from ditto_core.recipe import ModelIdentity, digest

@@ -26,7 +26,8 @@ from ditto_core.errors import RowFailed
 from ditto_core.evaluation import role_identity, role_knowledge, unknown_rejection
 from ditto_core.evaluation.sessions import CUT, prompts
 from ditto_core.evaluation.votes import Ballot, Parse, letter, poll
-from ditto_core.generation.generator import Generator, Request, Sampling
+from ditto_core.generation.generator import Generator
+from ditto_core.generation.requests import Request, Sampling
 from ditto_core.languages import Language, load
 from ditto_core.ledger import Ledger
 from ditto_core.records import Example, Judgement, Message, Prediction, Vote

@@ -22,7 +22,8 @@ from ditto_core.evaluation import role_knowledge
 from ditto_core.evaluation.scores import Numbers, estimate
 from ditto_core.evaluation.sessions import CUT, read_outcome
 from ditto_core.evaluation.votes import Ballot, poll
-from ditto_core.generation.generator import Generator, Request, Sampling
+from ditto_core.generation.generator import Generator
+from ditto_core.generation.requests import Request, Sampling
 from ditto_core.languages import load
 from ditto_core.ledger import Ledger
 from ditto_core.records import Message, Vote
@@ -93,9 +94,8 @@ def play(questions: Sequence[Question], generator: Generator, settings: Evaluati
         for index in asked:
             chats[index].append(Message("user", played[index][0].turns[turn]))
         requests = [Request(tuple(chats[index]), sampling, played[index][1], purpose="mt_bench") for index in asked]
-        outcomes = {outcome.key: outcome for outcome in generator.generate(requests)}
-        for index, request in zip(asked, requests, strict=True):
-            said[index].append(read_outcome(outcomes.get(request.key(generator.identity))))
+        for index, outcome in zip(asked, generator.answer(requests), strict=True):
+            said[index].append(read_outcome(outcome))
             chats[index].append(Message("assistant", said[index][-1][0]))
     return [
         Answered(question, model, tuple(answer for answer, _ in turns), tuple(failure for _, failure in turns), run)

@@ -20,7 +20,8 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 
 from ditto_core.errors import RowFailed
-from ditto_core.generation.generator import Completion, Generator, Outcome, Request, Sampling
+from ditto_core.generation.generator import Generator
+from ditto_core.generation.requests import Completion, Outcome, Request, Sampling
 from ditto_core.knowledge.profiles import verbalise
 from ditto_core.languages import Language
 from ditto_core.ledger import Ledger
@@ -101,9 +102,8 @@ def predict(
             first = f"{before[index]}\n\n" if turn == 0 and before[index] and not system_role else ""
             chats[index].append(Message("user", first + questions[index][turn]))
         requests = [Request(tuple(chats[index]), sampling, played[index][1], purpose="prediction") for index in playing]
-        outcomes = {outcome.key: outcome for outcome in generator.generate(requests)}
-        for index, request in zip(playing, requests, strict=True):
-            answer, failure = read_outcome(outcomes.get(request.key(generator.identity)))
+        for index, outcome in zip(playing, generator.answer(requests), strict=True):
+            answer, failure = read_outcome(outcome)
             chats[index].append(Message("assistant", answer))
             answers[index].append(answer)
             failures[index].append(failure)
@@ -135,10 +135,8 @@ def ledger(predictions: Sequence[Prediction]) -> Ledger:
     return account
 
 
-def read_outcome(outcome: Outcome | None) -> tuple[str, str]:
+def read_outcome(outcome: Outcome) -> tuple[str, str]:
     """The answer and why it is missing or marked."""
-    if outcome is None:
-        return "", "no_outcome"
     if not isinstance(outcome, Completion):
         return "", outcome.reason
     return outcome.text.strip(), CUT if outcome.finish_reason == "length" else ""

@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ditto_core.evaluation import verdicts
-from ditto_core.generation.generator import Completion, Generator, Outcome, Request, read_weighed
+from ditto_core.generation.generator import Generator
+from ditto_core.generation.requests import Completion, Outcome, Request, read_weighed
 from ditto_core.records import Vote
 
 Parse = Callable[[str], float | None]
@@ -35,7 +36,7 @@ class Ballot:
     parse: Parse
     second: "Ballot | None" = None
 
-    def read(self, reply: Outcome | None) -> float | None:
+    def read(self, reply: Outcome) -> float | None:
         """The verdict; a cut reply has none, because its last word is missing."""
         if not isinstance(reply, Completion) or reply.finish_reason == "length":
             return None
@@ -50,10 +51,10 @@ def poll(generator: Generator, ballots: Sequence[Ballot], shift: int) -> list[Vo
         ballots: What to ask.
         shift: Added to the sample number of the second try; more than any sample number of the first.
     """
-    replies = _ask(generator, ballots)
+    replies = generator.answer([ballot.request for ballot in ballots])
     unread = [number for number, ballot in enumerate(ballots) if ballot.read(replies[number]) is None]
     again = {number: ballots[number].second or _shifted(ballots[number], shift) for number in unread}
-    second = dict(zip(unread, _ask(generator, list(again.values())), strict=True))
+    second = dict(zip(unread, generator.answer([ballot.request for ballot in again.values()]), strict=True))
     votes = []
     for number, ballot in enumerate(ballots):
         tries = [replies[number]] + ([second[number]] if number in second else [])
@@ -77,13 +78,5 @@ def _shifted(ballot: Ballot, shift: int) -> Ballot:
     return replace(ballot, request=replace(ballot.request, sample=ballot.request.sample + shift))
 
 
-def _ask(generator: Generator, ballots: Sequence[Ballot]) -> list[Outcome | None]:
-    requests = [ballot.request for ballot in ballots]
-    outcomes = {outcome.key: outcome for outcome in generator.generate(requests)} if requests else {}
-    return [outcomes.get(request.key(generator.identity)) for request in requests]
-
-
-def _raw(reply: Outcome | None) -> str:
-    if reply is None:
-        return "(no outcome)"
+def _raw(reply: Outcome) -> str:
     return reply.text if isinstance(reply, Completion) else f"({reply.reason}: {reply.detail})"

@@ -17,7 +17,7 @@ import json
 import logging
 import random
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import aiohttp
@@ -33,8 +33,8 @@ from ditto_core.generation.chat_completions import (
     retry_after,
     unknown_field,
 )
-from ditto_core.generation.generator import Failure, Outcome, Request
-from ditto_core.generation.jobs import Answer, Job, estimate_tokens, stream
+from ditto_core.generation.generator import Answer, Generator, Job, estimate_tokens
+from ditto_core.generation.requests import Failure, Outcome, Request
 from ditto_core.generation.window import Server, Windows
 from ditto_core.ledger import UNAVAILABLE
 from ditto_core.recipe import ModelIdentity
@@ -56,7 +56,7 @@ class Reply:
     retry_after: float | None
 
 
-class ChatApiGenerator:
+class ChatApiGenerator(Generator):
     """Asks a server, with at most `settings.concurrency` requests in flight from all threads together.
 
     Args:
@@ -83,14 +83,22 @@ class ChatApiGenerator:
         self._windows = Windows((settings.base_url, *settings.replicas), settings.concurrency)
         self._answered = 0.0
 
-    def generate(self, requests: Sequence[Request]) -> Iterator[Outcome]:
-        """Answer requests as they finish.
+    def submit(self, jobs: Sequence[Job]) -> None:
+        """Send jobs as the windows have room.
 
-        Raises:
-            InvalidInput: Nothing listens at the address, the key is refused, or the server does not know the model.
+        An InvalidInput in place of an outcome says that nothing listens at the address, that the key is refused, or that the
+        server does not know the model.
         """
-        chunk = self._settings.concurrency
-        return stream(requests, self.identity, self._submit, chunk=chunk, window=3 * chunk)
+        with self._state:
+            if self._closed:
+                for job in jobs:
+                    job.fail(UNAVAILABLE, "the engine was closed")
+                return
+            if self._loop is None:
+                self._loop = uvloop.new_event_loop()
+                self._thread = threading.Thread(target=self._loop.run_forever, name="chat-api", daemon=True)
+                self._thread.start()
+            self._loop.call_soon_threadsafe(self._start, jobs)
 
     def count_tokens(self, text: str) -> int:
         """An estimate, since the tokenizer is the server's; see `estimate_tokens`."""
@@ -106,18 +114,6 @@ class ChatApiGenerator:
             loop.call_soon_threadsafe(loop.stop)
             thread.join()
             loop.close()
-
-    def _submit(self, jobs: Sequence[Job]) -> None:
-        with self._state:
-            if self._closed:
-                for job in jobs:
-                    job.fail(UNAVAILABLE, "the engine was closed")
-                return
-            if self._loop is None:
-                self._loop = uvloop.new_event_loop()
-                self._thread = threading.Thread(target=self._loop.run_forever, name="chat-api", daemon=True)
-                self._thread.start()
-            self._loop.call_soon_threadsafe(self._start, jobs)
 
     def _start(self, jobs: Sequence[Job]) -> None:
         loop = asyncio.get_running_loop()

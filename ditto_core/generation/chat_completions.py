@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ditto_core.errors import SourceUnavailable
-from ditto_core.generation.generator import Completion, Failure, Outcome, Request, weighed
+from ditto_core.generation.requests import Completion, Failure, Outcome, Request, weighed
 
 OPTIONAL = ("response_format", "repetition_penalty", "seed", "logprobs", "top_logprobs", "n")
 """Fields that some servers lack; a server that says so is asked again without them."""

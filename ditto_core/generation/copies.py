@@ -10,31 +10,31 @@ Example: two copies; all questions to Marie Curie go to the first, all to Ada Lo
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-from ditto_core.generation.generator import Outcome, Request
-from ditto_core.generation.jobs import Job, stream
-from ditto_core.generation.local_model import CHUNK, WINDOW, LocalGenerator
+from ditto_core.generation.generator import Generator, Job
+from ditto_core.generation.local_model import LocalGenerator
 from ditto_core.recipe import stable_hash
 
 _BEGINNING = 1000
 """Characters: past the words that all prompts of a stage share, and into the profile."""
 
 
-class Copies:
+class Copies(Generator):
     """A generator over copies of one model, of which there is at least one."""
 
     def __init__(self, copies: Sequence[LocalGenerator]) -> None:
         self._copies = copies
         self.identity = copies[0].identity
 
-    def generate(self, requests: Sequence[Request]) -> Iterator[Outcome]:
-        """Answer requests as they finish.
-
-        Raises:
-            InvalidInput: The model cannot be loaded.
-        """
-        return stream(requests, self.identity, self._submit, chunk=CHUNK, window=WINDOW * len(self._copies))
+    def submit(self, jobs: Sequence[Job]) -> None:
+        """Hand each job to the copy that has its beginning."""
+        parts: dict[int, list[Job]] = defaultdict(list)
+        for job in jobs:
+            beginning = job.request.messages[0].content[:_BEGINNING]
+            parts[stable_hash(beginning) % len(self._copies)].append(job)
+        for number, part in parts.items():
+            self._copies[number].submit(part)
 
     def count_tokens(self, text: str) -> int:
         """As any of the copies counts."""
@@ -44,11 +44,3 @@ class Copies:
         """Close all copies."""
         for copy in self._copies:
             copy.close()
-
-    def _submit(self, jobs: Sequence[Job]) -> None:
-        parts: dict[int, list[Job]] = defaultdict(list)
-        for job in jobs:
-            beginning = job.request.messages[0].content[:_BEGINNING]
-            parts[stable_hash(beginning) % len(self._copies)].append(job)
-        for number, part in parts.items():
-            self._copies[number].submit(part)

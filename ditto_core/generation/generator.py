@@ -1,220 +1,184 @@
-"""Generation: requests in, completions out as they finish.
+"""Generation: requests in, outcomes out as they finish.
 
-A `Request` is everything that shapes one reply: rendered messages, sampling, schema, sample number. Its row key is the
-sha256 of all of that plus the identity of the model, after every default is filled in, so two requests share a key
-exactly when the same model would be asked exactly the same thing. An engine is anything with `Generator`'s shape; `ENGINES`
-names those that ship.
+In:   requests from any number of threads.
+Out:  one outcome for each distinct row key.
+
+Each request travels as a `Job` that says where its answer is to go, so an engine never waits for whoever asked, and neither memo
+nor copies need a thread to pass answers on. A caller with a plain list reads `Generator.generate`; coroutines await `ask`.
+
+Example: 100,000 requests are submitted in chunks, at most `WINDOW` of them at a time, so neither prompts nor replies
+pile up and the first outcome arrives while most requests have not been rendered yet.
 """
 
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+import asyncio
+import contextlib
+import itertools
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import Protocol
 
-from ditto_core.errors import InvalidInput
-from ditto_core.recipe import ModelIdentity, digest, stable_hash
-from ditto_core.records import Message
-from ditto_core.settings import GenerationSettings
+from ditto_core.errors import DittoError
+from ditto_core.generation.requests import Failure, Outcome, Request
+from ditto_core.recipe import ModelIdentity
 
+CHUNK, WINDOW = 64, 1024
+"""Requests of one call of `generate` that are submitted at a time, and that may be unanswered."""
 
-@dataclass(frozen=True, slots=True)
-class Sampling:
-    """How the next token is chosen.
-
-    Attributes:
-        temperature: 0 is greedy.
-        top_p: Share of the probability mass that is kept.
-        repetition_penalty: Divides the score of tokens that were seen already; 1 is none.
-        max_tokens: New tokens at most; a reply that is cut there ends with "length".
-    """
-
-    temperature: float = 0.0
-    top_p: float = 1.0
-    repetition_penalty: float = 1.0
-    max_tokens: int = 512
+Answer = Outcome | DittoError
+"""An outcome, or an error that is raised where it is awaited."""
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One question to the model.
+class Answers(Protocol):
+    """Where an answer is to go, such as a queue."""
 
-    Attributes:
-        sample: Number of the draw; requests that differ in it alone are independent draws.
-        schema: JSON schema that the reply must follow, as canonical JSON, or "".
-        choices: Beginnings of a reply, such as letters, whose chances are asked for; () for a reply in words. The completion's
-            text is then that of `weighed`, or in words where a server gives no chances.
-        purpose: Name of the stage, for statistics. Not part of the key.
-        watch: Called with the reply so far, as often as the engine can, for someone who reads along. Not part of the key.
-    """
-
-    messages: tuple[Message, ...]
-    sampling: Sampling
-    sample: int = 0
-    schema: str = ""
-    purpose: str = ""
-    choices: tuple[str, ...] = ()
-    watch: Callable[[str], None] | None = field(default=None, compare=False, repr=False)
-
-    def content(self) -> dict[str, Any]:
-        """What is asked, as plain data."""
-        return {
-            "messages": [[message.role, message.content] for message in self.messages],
-            "sampling": {name: getattr(self.sampling, name) for name in Sampling.__slots__},
-            "schema": self.schema,
-            "sample": self.sample,
-            **({"choices": self.choices} if self.choices else {}),
-        }
-
-    def seed(self) -> int:
-        """Seed of the draw, from the content and the sample number: 0 to 2^31 - 1."""
-        return stable_hash(digest(self.content())) % 2**31
-
-    def key(self, model: ModelIdentity) -> str:
-        """The row key: 64 hex digits."""
-        return digest(self.content() | {"model": {name: getattr(model, name) for name in ModelIdentity.__slots__}})
+    def put(self, answer: Answer, /) -> None:
+        """Take an answer; called from any thread, and never waits."""
+        ...
 
 
-@dataclass(frozen=True, slots=True)
-class Completion:
-    """A reply as the model gave it.
+class Abandoned(Protocol):
+    """Whether nobody waits any more, such as an event that is set then."""
 
-    Attributes:
-        key: Row key of the request.
-        text: The raw reply.
-        finish_reason: "stop", "length" (cut at max_tokens), or what the server said.
-        cached_tokens: Tokens of the prompt that the engine had in its prefix cache.
-    """
+    def is_set(self) -> bool:
+        """True from the moment on in which the last one gave up."""
+        ...
 
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Job:
+    """One request on its way through an engine, with where its answer is to go."""
+
+    request: Request
     key: str
-    text: str
-    finish_reason: str
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    cached_tokens: int = 0
+    answers: Answers
+    abandoned: Abandoned
+
+    def fail(self, reason: str, detail: str) -> None:
+        """Answer with a failure."""
+        self.answers.put(Failure(self.key, reason, detail))
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """A request that got no reply. Not kept in the memo, so the next run asks again.
+class Generator(ABC):
+    """A model that answers. Every method may be called from many threads at once.
 
     Attributes:
-        key: Row key of the request.
-        reason: Name for the ledger, such as "prompt_too_long" or "engine_unavailable".
-        detail: What the engine said.
+        identity: Of the model; part of the row keys.
     """
-
-    key: str
-    reason: str
-    detail: str
-
-
-Outcome = Completion | Failure
-
-
-class Generator(Protocol):
-    """An engine. Every method may be called from many threads at once."""
 
     identity: ModelIdentity
 
-    def generate(self, requests: Sequence[Request]) -> Iterator[Outcome]:
-        """Answer requests in the order in which they finish: one outcome for each distinct row key."""
-        ...
+    @abstractmethod
+    def submit(self, jobs: Sequence[Job]) -> None:
+        """Take jobs, and answer every one of them later or at once, whatever happens; only abandoned ones may be dropped."""
 
+    @abstractmethod
     def count_tokens(self, text: str) -> int:
         """Length of a text in the model's tokens; budgets of prompts are counted with it."""
-        ...
 
+    @abstractmethod
     def close(self) -> None:
         """Free the model's memory and end its threads and processes."""
-        ...
+
+    def generate(self, requests: Sequence[Request]) -> Iterator[Outcome]:
+        """Answer requests in the order in which they finish: one outcome for each distinct row key.
+
+        Raises:
+            DittoError: What the engine answered in place of an outcome.
+        """
+        answers: SimpleQueue[Answer] = SimpleQueue()
+        abandoned = threading.Event()
+        waiting = (Job(request, key, answers, abandoned) for key, request in self._distinct(requests))
+        unanswered = 0
+        try:
+            while True:
+                while unanswered + CHUNK <= WINDOW and (jobs := list(itertools.islice(waiting, CHUNK))):
+                    self.submit(jobs)
+                    unanswered += len(jobs)
+                if not unanswered:
+                    return
+                answer = answers.get()
+                if isinstance(answer, DittoError):
+                    raise answer
+                unanswered -= 1
+                yield answer
+        finally:
+            abandoned.set()
+
+    def answer(self, requests: Sequence[Request]) -> list[Outcome]:
+        """The outcomes of requests, in their order, once all are there.
+
+        Raises:
+            DittoError: As `generate`.
+        """
+        outcomes = {outcome.key: outcome for outcome in self.generate(requests)}
+        return [outcomes[request.key(self.identity)] for request in requests]
+
+    async def ask(self, requests: Sequence[Request]) -> list[Outcome]:
+        """As `answer`, for a coroutine: others of its event loop run while it waits. All requests are submitted at once.
+
+        Raises:
+            DittoError: As `generate`.
+        """
+        wanted = dict(self._distinct(requests))
+        if not wanted:
+            return []
+        gathered = _Gathered(len(wanted))
+        abandoned = threading.Event()
+        try:
+            self.submit([Job(request, key, gathered, abandoned) for key, request in wanted.items()])
+            outcomes = await gathered.outcomes()
+        finally:
+            abandoned.set()
+        return [outcomes[request.key(self.identity)] for request in requests]
+
+    def _distinct(self, requests: Sequence[Request]) -> Iterator[tuple[str, Request]]:
+        seen: set[str] = set()
+        for request in requests:
+            key = request.key(self.identity)
+            if key not in seen:
+                seen.add(key)
+                yield key, request
 
 
-def weighed(chances: Mapping[str, float]) -> str:
-    """The text of a completion that was asked for choices: each with the logarithm of its chance, as JSON."""
-    return json.dumps({choice: round(chance, 6) for choice, chance in chances.items()}, ensure_ascii=False)
+class _Gathered:
+    """Takes some answers from any thread, and wakes the event loop once: when all are there, or an error is."""
+
+    def __init__(self, wanted: int) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._all: asyncio.Future[dict[str, Outcome]] = self._loop.create_future()
+        self._wanted = wanted
+        self._outcomes: dict[str, Outcome] = {}
+        self._lock = threading.Lock()
+
+    def put(self, answer: Answer) -> None:
+        with self._lock:
+            if not isinstance(answer, DittoError):
+                self._outcomes[answer.key] = answer
+                if len(self._outcomes) < self._wanted:
+                    return
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            self._loop.call_soon_threadsafe(self._settle, answer)
+
+    async def outcomes(self) -> dict[str, Outcome]:
+        return await self._all
+
+    def _settle(self, answer: Answer) -> None:
+        if self._all.done():
+            return
+        if isinstance(answer, DittoError):
+            self._all.set_exception(answer)
+        else:
+            self._all.set_result(self._outcomes)
 
 
-def read_weighed(text: str) -> dict[str, float] | None:
-    """The chances in such a text; None for a reply in words."""
-    try:
-        chances = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    numbers = isinstance(chances, dict) and all(isinstance(chance, int | float) for chance in chances.values())
-    return chances if numbers and chances else None
+def estimate_tokens(text: str) -> int:
+    """Length of a text in tokens where no tokenizer is at hand, rounded up so that budgets err on the safe side.
 
-
-def canonical_schema(schema: Mapping[str, Any]) -> str:
-    """A JSON schema as the text that a request carries."""
-    return json.dumps(schema, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-
-
-def _vllm(settings: GenerationSettings, _api_key: str) -> Generator:
-    from ditto_core.generation import vllm_engine
-
-    return vllm_engine.create(settings)
-
-
-def _transformers(settings: GenerationSettings, _api_key: str) -> Generator:
-    from ditto_core.generation.transformers_engine import TransformersGenerator
-
-    return TransformersGenerator(settings)
-
-
-def _chat_api(settings: GenerationSettings, api_key: str) -> Generator:
-    from ditto_core.generation.chat_api import ChatApiGenerator
-
-    return ChatApiGenerator(settings, api_key=api_key)
-
-
-def _scripted(settings: GenerationSettings, _api_key: str) -> Generator:
-    from ditto_core.generation.scripted import ScriptedGenerator
-
-    return ScriptedGenerator(settings)
-
-
-ENGINES: Mapping[str, Callable[[GenerationSettings, str], Generator]] = {
-    "vllm": _vllm,
-    "transformers": _transformers,
-    "chat-api": _chat_api,
-    "scripted": _scripted,
-}
-
-
-def create(settings: GenerationSettings, *, api_key: str = "") -> Generator:
-    """Make the engine that the settings name; nothing is loaded before its first request.
-
-    Args:
-        settings: Their `model` is a folder, a hub id, or for chat-api the server's name of it.
-        api_key: For chat-api, from the environment; never part of a key or a message.
-
-    Raises:
-        InvalidInput: The engine's package is not installed; the message holds the line that installs it.
+    One token for each 3 ASCII characters and one for each other character; English in common tokenizers has 4 to 5
+    characters a token, Chinese and Korean 1 to 2.
     """
-    name = choose_engine(settings)
-    try:
-        return ENGINES[name](settings, api_key)
-    except ModuleNotFoundError as error:
-        raise InvalidInput(
-            f"engine {name!r} needs the package {error.name!r}. Install it with "
-            f"`pip install 'ditto-roleplay[gpu]'` (CUDA) or `pip install 'ditto-roleplay[cpu]'`, "
-            f"or set generation.engine to transformers or chat-api."
-        ) from error
-
-
-def identify(settings: GenerationSettings) -> ModelIdentity:
-    """The identity of the model that the settings name, without loading it."""
-    return create(settings).identity
-
-
-def choose_engine(settings: GenerationSettings) -> str:
-    """Resolve "auto": vllm where it is installed and there is a GPU for it, else transformers."""
-    if settings.engine != "auto":
-        return settings.engine
-    from importlib.util import find_spec
-
-    if find_spec("vllm") is None:
-        return "transformers"
-    from ditto_core.generation.transformers_engine import has_gpu
-
-    return "vllm" if has_gpu() else "transformers"
+    ascii_characters = sum(character.isascii() for character in text)
+    return -(-ascii_characters // 3) + len(text) - ascii_characters

@@ -14,8 +14,8 @@ import atexit
 import json
 import re
 import threading
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -23,8 +23,8 @@ from queue import Empty, SimpleQueue
 from typing import Protocol
 
 from ditto_core.errors import BrokenPromise, InvalidInput, RowFailed, SourceUnavailable
-from ditto_core.generation.generator import Completion, Failure, Outcome, Request, weighed
-from ditto_core.generation.jobs import Answer, Job, stream
+from ditto_core.generation.generator import Answer, Generator, Job
+from ditto_core.generation.requests import Completion, Failure, Outcome, weighed
 from ditto_core.ledger import UNAVAILABLE
 from ditto_core.recipe import ModelIdentity, digest, file_digest, model_identity
 from ditto_core.records import Message
@@ -33,8 +33,6 @@ from ditto_core.settings import GenerationSettings
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 _HUB_FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt")
-CHUNK, WINDOW = 64, 1024
-"""Requests of one call that are rendered at a time, and that may be unanswered."""
 
 
 class Tokenizer(Protocol):
@@ -74,7 +72,7 @@ class Prompt:
     tokens: Sequence[int]
 
 
-class LocalGenerator(ABC):
+class LocalGenerator(Generator):
     """A model with one owner thread; subclasses say how it is loaded and run in `_serve`.
 
     Nothing is loaded before the first request. Once closed it stays closed, so that no straggler loads the model again
@@ -106,16 +104,8 @@ class LocalGenerator(ABC):
         self._owner: threading.Thread | None = None
         self._closing = threading.Event()
 
-    def generate(self, requests: Sequence[Request]) -> Iterator[Outcome]:
-        """Answer requests as they finish; the model is loaded by the first one.
-
-        Raises:
-            InvalidInput: The model cannot be loaded.
-        """
-        return stream(requests, self.identity, self.submit, chunk=CHUNK, window=WINDOW)
-
     def submit(self, jobs: Sequence[Job]) -> None:
-        """Render jobs, in the caller's thread, and hand them to the owner; every one of them is answered."""
+        """Render jobs, in the caller's thread, and hand them to the owner; the first one has the model loaded."""
         tokenizer = self._tokenizer()
         prompts: list[Prompt] = []
         for job in jobs:

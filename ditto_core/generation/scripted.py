@@ -11,19 +11,18 @@ import hashlib
 import json
 import re
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ditto_core.errors import InvalidInput
-from ditto_core.generation.generator import Completion, Failure, Outcome, Request
-from ditto_core.generation.jobs import Job, estimate_tokens, stream
+from ditto_core.generation.generator import Generator, Job, estimate_tokens
+from ditto_core.generation.requests import Completion, Failure, Outcome, Request
 from ditto_core.recipe import ModelIdentity
 from ditto_core.settings import GenerationSettings
 
 _REFERENCE = re.compile(r"\\g<(\w+)>")
 _KEYS = {"match", "reply", "finish_reason"}
-_CHUNK = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +41,7 @@ class Line:
         return _REFERENCE.sub(lambda reference: found[_group(reference[1])] or "", self.reply)
 
 
-class ScriptedGenerator:
+class ScriptedGenerator(Generator):
     """Answers from a script.
 
     Attributes:
@@ -68,9 +67,12 @@ class ScriptedGenerator:
         self.asked: list[Request] = []
         self._lock = threading.Lock()
 
-    def generate(self, requests: Sequence[Request]) -> Iterator[Outcome]:
-        """Answer in order; what no line matches fails as "no_scripted_reply"."""
-        return stream(requests, self.identity, self._submit, chunk=_CHUNK, window=_CHUNK)
+    def submit(self, jobs: Sequence[Job]) -> None:
+        """Answer at once and in order; what no line matches fails as "no_scripted_reply"."""
+        with self._lock:
+            self.asked.extend(job.request for job in jobs)
+        for job in jobs:
+            job.answers.put(self._outcome(job))
 
     def count_tokens(self, text: str) -> int:
         """An estimate; see `estimate_tokens`."""
@@ -78,12 +80,6 @@ class ScriptedGenerator:
 
     def close(self) -> None:
         """Nothing to free."""
-
-    def _submit(self, jobs: Sequence[Job]) -> None:
-        with self._lock:
-            self.asked.extend(job.request for job in jobs)
-        for job in jobs:
-            job.answers.put(self._outcome(job))
 
     def _outcome(self, job: Job) -> Outcome:
         prompt = "\n".join(message.content for message in job.request.messages)

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ditto_core.errors import InvalidInput, RowFailed
-from ditto_core.generation.generator import Outcome, Request, Sampling
+from ditto_core.generation.generator import Job
 from ditto_core.generation.local_model import (
     LocalGenerator,
     Prompt,
@@ -28,6 +28,7 @@ from ditto_core.generation.local_model import (
     has_chat_template,
     our_chat_template,
 )
+from ditto_core.generation.requests import Sampling
 from ditto_core.records import Message
 from ditto_core.settings import GenerationSettings
 
@@ -134,18 +135,17 @@ class TransformersGenerator(LocalGenerator):
     def __init__(self, settings: GenerationSettings) -> None:
         super().__init__(settings, FolderTokenizer)
 
-    def generate(self, requests: Sequence[Request]) -> Iterator[Outcome]:
-        """Answer requests as they finish; the model is loaded by the first one.
-
-        Raises:
-            InvalidInput: The model cannot be loaded, or a request has a schema.
-        """
-        if any(request.schema for request in requests):
-            raise InvalidInput(
-                "the transformers engine cannot constrain replies to a JSON schema. Set simulation.query_mode to "
-                '"samples", or generation.engine to "vllm" or "chat-api".'
+    def submit(self, jobs: Sequence[Job]) -> None:
+        """As every local model; a request with a schema is an error."""
+        constrained = [job for job in jobs if job.request.schema]
+        for job in constrained:
+            job.answers.put(
+                InvalidInput(
+                    "the transformers engine cannot constrain replies to a JSON schema. Set simulation.query_mode to "
+                    '"samples", or generation.engine to "vllm" or "chat-api".'
+                )
             )
-        return super().generate(requests)
+        super().submit([job for job in jobs if job not in constrained])
 
     def _serve(self) -> None:
         model = _load(self._folder, self._settings.dtype, self._adapter)

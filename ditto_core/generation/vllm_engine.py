@@ -20,6 +20,7 @@ import logging
 import os
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from importlib.util import find_spec
@@ -41,6 +42,7 @@ _LOAD_ENVIRONMENT = {
     "VLLM_WORKER_MULTIPROC_METHOD": "spawn",  # this process has threads, which a fork would not survive
 }
 _DEATHS_ALONE = 3
+_LOOKS_EVERY_S = 0.5  # for prompts that nobody waits for any more: a look at thousands takes as long as a step on a GPU
 _CPU_CACHE_GIB = 1.0
 _CPU_STEP_TOKENS = 4096
 _BEGINNING = 128  # tokens; a prompt that shows a profile begins with it
@@ -87,6 +89,7 @@ class VllmGenerator(LocalGenerator):
         self._deaths = 0
         self._deaths_alone = 0
         self._number = 0
+        self._looks_at = 0.0
         # Prompts that begin alike are a family, numbered as it first came. Families run one after another, so that a profile
         # leaves the prefix cache when all that show it are done: 0.92 of the best share of hits, first come, first served 0.85.
         numbers = itertools.count()
@@ -129,10 +132,12 @@ class VllmGenerator(LocalGenerator):
                 self._fail(prompt, "rejected_by_engine", str(error))
 
     def _step(self, engine: Any) -> None:
-        abandoned = [name for name, prompt in self._running.items() if prompt.job.abandoned.is_set()]
-        if abandoned:
-            engine.abort_request(abandoned)
-            self._still_wanted([self._running.pop(name) for name in abandoned])
+        if time.monotonic() > self._looks_at:
+            self._looks_at = time.monotonic() + _LOOKS_EVERY_S
+            abandoned = [name for name, prompt in self._running.items() if prompt.job.abandoned.is_set()]
+            if abandoned:
+                engine.abort_request(abandoned)
+                self._still_wanted([self._running.pop(name) for name in abandoned])
         if not self._running:
             return
         for output in engine.step():

@@ -4,23 +4,23 @@ Input:   the roles' places, the profiles that their prompts show, a generator.
 Output:  one `Dialogue` a role, and a ledger whose unit is the turn: a question put to a role.
 Source:  arXiv 2401.12474, algorithm 1.
 
-Many roles are under way at once, each on its own: one waits for another draw of its questions while the next one answers already,
-so that the engine never runs dry between questions and answers. They start in the order of the shard, which keeps the requests of
-one role together for the engine's prefix cache.
+Many roles are under way at once, each a coroutine in the shard's thread: one waits for another draw of its questions while the
+next one answers already, so that the engine never runs dry between questions and answers. They start in the order of the shard,
+which keeps the requests of one role together for the engine's prefix cache.
 
 A pair is asked for once for its role and once for its partner, often in another shard; the memo in front of the generator
 makes that one request. So no shard waits for another, and each is a pure function of the profiles it shows.
 """
 
+import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
 
 from ditto_core.errors import RowFailed
-from ditto_core.generation.generator import Completion, Generator, Outcome, Request
+from ditto_core.generation.generator import Generator
+from ditto_core.generation.requests import Completion, Outcome, Request
 from ditto_core.knowledge.profiles import facts
 from ditto_core.languages import Language
 from ditto_core.ledger import Ledger
@@ -85,35 +85,42 @@ def simulate(
     index = lru_cache(2 * ROLES_AT_ONCE)(lambda qid: evidence.Index(facts(profiles[qid])))  # a role is in many pairs
     counted = lru_cache(_COUNTED)(generator.count_tokens)
     shard = _Shard(profiles, generator, language, settings, index, counted)
-    pool = ThreadPoolExecutor(ROLES_AT_ONCE, thread_name_prefix="role")
+    return asyncio.run(_simulate(places, shard, on_progress))
+
+
+async def _simulate(places: Sequence[Place], shard: "_Shard", on_progress: OnProgress) -> Simulated:
     wanted: dict[str, list[Pair]] = defaultdict(list)
     for pair in dict.fromkeys(pair for place in places for pair, _ in _pairs(place)):
         wanted[pair[0]].append(pair)
-    lists: dict[Pair, Future[_QueryList]] = {}
-    sessions: list[Future[tuple[list[Turn], Ledger]]] = []
-    try:
-        for place in places:
-            # First in, first out: a session starts after the lists that it waits for, so no worker waits for ever. All lists that
-            # begin with one profile are asked side by side.
+    lists: dict[Pair, asyncio.Task[_QueryList]] = {}
+    done, lost = 0, Counter[str]()
+    room = asyncio.Semaphore(ROLES_AT_ONCE)
+
+    def step(replies: int) -> None:
+        nonlocal done
+        done += replies
+        on_progress(done, lost)
+
+    async def ask_list(pair: Pair) -> _QueryList:
+        found = await shard.ask_list(pair)
+        step(1)
+        return found
+
+    async def play(place: Place) -> tuple[list[Turn], Ledger]:
+        async with room:
+            # All lists that begin with one profile are asked side by side.
             for pair in (pair for asked, _ in _pairs(place) for pair in wanted.pop(asked[0], ())):
-                lists[pair] = pool.submit(shard.ask_list, pair)
-            sessions.append(pool.submit(shard.play, place, {pair: lists[pair] for pair, _ in _pairs(place)}))
-        done, lost = 0, Counter[str]()
-        steps: list[Future[Any]] = [*lists.values(), *sessions]
-        for step in as_completed(steps):
-            found = step.result()
-            if isinstance(found, _QueryList):
-                done += 1
-            else:
-                account = found[1]
-                done += account.inputs
-                lost.update(account.failed)
-            on_progress(done, lost)
-    finally:
-        pool.shutdown(cancel_futures=True)
-    played = [session.result() for session in sessions]
+                lists[pair] = asyncio.create_task(ask_list(pair))
+            turns, account = await shard.play(place, {pair: await lists[pair] for pair, _ in _pairs(place)})
+        lost.update(account.failed)
+        step(account.inputs)
+        return turns, account
+
+    played = await asyncio.gather(*(play(place) for place in places))
     ledger = Ledger.total(account for _, account in played)
-    dialogues = [Dialogue(profiles[place.role], tuple(turns)) for place, (turns, _) in zip(places, played, strict=True) if turns]
+    dialogues = [
+        Dialogue(shard.profiles[place.role], tuple(turns)) for place, (turns, _) in zip(places, played, strict=True) if turns
+    ]
     if len(dialogues) < len(places):
         ledger.notes["no_turns"] = len(places) - len(dialogues)
     return Simulated(dialogues, ledger)
@@ -126,7 +133,7 @@ def _pairs(place: Place) -> list[tuple[Pair, Kind]]:
 
 @dataclass(frozen=True, slots=True)
 class _Shard:
-    """What all roles of a shard share. Its methods run in many threads at once.
+    """What all roles of a shard share.
 
     Attributes:
         index: Q-id -> the facts of that profile, ready for questions.
@@ -140,7 +147,7 @@ class _Shard:
     index: Callable[[str], evidence.Index]
     count_tokens: Callable[[str], int]
 
-    def ask_list(self, pair: Pair) -> _QueryList:
+    async def ask_list(self, pair: Pair) -> _QueryList:
         """The first valid draw of a pair.
 
         One draw is asked for alone; where it is unusable, the others are asked together, which share the reading of their prompt.
@@ -148,32 +155,32 @@ class _Shard:
         role, partner = (self.profiles[qid] for qid in pair)
         draws = self.settings.query_samples if self.settings.query_mode == "samples" else 2
         first = queries.request(role, partner, self.language, self.settings, self.count_tokens)
-        found = self._draw([first])
+        found = await self._draw([first])
         if found.error is not None and draws > 1:
-            found = self._draw([replace(first, sample=sample) for sample in range(1, draws)])
+            found = await self._draw([replace(first, sample=sample) for sample in range(1, draws)])
         return found
 
-    def _draw(self, requests: Sequence[Request]) -> _QueryList:
+    async def _draw(self, requests: Sequence[Request]) -> _QueryList:
         """The first of some draws that is valid, else the last."""
         found = _QueryList((), "")
-        for outcome in self._asked(requests):
+        for outcome in await self.generator.ask(requests):
             try:
                 return _QueryList(queries.parse(_replied(outcome), self.settings.queries_per_pair), outcome.key)
             except RowFailed as error:
                 found = _QueryList((), outcome.key, error)
         return found
 
-    def play(self, place: Place, lists: Mapping[Pair, Future[_QueryList]]) -> tuple[list[Turn], Ledger]:
+    async def play(self, place: Place, lists: Mapping[Pair, _QueryList]) -> tuple[list[Turn], Ledger]:
         """Put all questions to a role, and account for each of them."""
         ledger = Ledger()
         put: list[Query] = []
         for pair, kind in _pairs(place):
             ledger.inputs += self.settings.queries_per_pair
-            put += self._usable(pair, kind, place.role, lists[pair].result(), ledger)
+            put += self._usable(pair, kind, place.role, lists[pair], ledger)
         turns: list[Turn] = []
         role = self.profiles[place.role]
         requests = responses.requests(role, [query.question for query in put], self.language, self.settings, self.count_tokens)
-        for query, outcome in self._answers(put, requests, turns):
+        async for query, outcome in self._answers(put, requests, turns):
             try:
                 turns.append(Turn(query, responses.check(_replied(outcome), self.language), outcome.key))
                 ledger.ok += 1
@@ -202,12 +209,13 @@ class _Shard:
             put.append(Query(role, pair[0], kind, question, reason, known, answer.key))
         return put
 
-    def _answers(
+    async def _answers(
         self, put: Sequence[Query], requests: Sequence[Request], turns: Sequence[Turn]
-    ) -> Iterable[tuple[Query, Outcome]]:
+    ) -> AsyncIterator[tuple[Query, Outcome]]:
         """The outcome for each question, in order; with a history one after another, since each shows the turns before it."""
         if not self.settings.history_turns:
-            yield from zip(put, self._asked(requests), strict=True)
+            for query, outcome in zip(put, await self.generator.ask(requests), strict=True):
+                yield query, outcome
             return
         for query, request in zip(put, requests, strict=True):
             system, question = request.messages
@@ -216,13 +224,8 @@ class _Shard:
                 for turn in turns[-self.settings.history_turns :]
                 for message in (Message("user", turn.query.question), Message("assistant", turn.answer))
             ]
-            (outcome,) = self.generator.generate([replace(request, messages=(system, *earlier, question))])
+            (outcome,) = await self.generator.ask([replace(request, messages=(system, *earlier, question))])
             yield query, outcome
-
-    def _asked(self, requests: Sequence[Request]) -> Iterator[Outcome]:
-        """The outcomes of requests that may be answered side by side, in order."""
-        outcomes = {outcome.key: outcome for outcome in self.generator.generate(requests)}
-        return (outcomes[request.key(self.generator.identity)] for request in requests)
 
 
 def _replied(outcome: Outcome) -> Completion:

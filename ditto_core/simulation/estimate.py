@@ -9,7 +9,7 @@ Example: 4,000 roles -> 4,000 requests for questions and at most 24,000 for answ
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ditto_core.generation.generator import Request
+from ditto_core.generation.requests import Request
 from ditto_core.languages import Language
 from ditto_core.records import Profile
 from ditto_core.settings import SimulationSettings

@@ -18,7 +18,7 @@ from itertools import islice
 from typing import Any
 
 from ditto_core.errors import RowFailed
-from ditto_core.generation.generator import Completion, Request, Sampling, canonical_schema
+from ditto_core.generation.requests import Completion, Request, Sampling, canonical_schema
 from ditto_core.knowledge.profiles import verbalise
 from ditto_core.languages import Language
 from ditto_core.records import Message, Profile

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 
 from ditto_core.errors import RowFailed
-from ditto_core.generation.generator import Completion, Request, Sampling
+from ditto_core.generation.requests import Completion, Request, Sampling
 from ditto_core.knowledge.profiles import facts, verbalise
 from ditto_core.languages import Language
 from ditto_core.records import Message, Profile

@@ -17,12 +17,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ditto_core import configuration
-from ditto_core.generation.generator import Completion, Outcome, Request, Sampling
+from ditto_core.generation.generator import Answer, Answers, Job
+from ditto_core.generation.requests import Completion, Request, Sampling
 from ditto_core.records import Message
 from ditto_core.settings import Settings
 from flows.server import prefect_server
@@ -46,20 +48,30 @@ def _rows_of(what: str, core_apart: str) -> Rows:
     return [(what, measured, bound) for what, measured, bound in json.loads(done.stdout.splitlines()[-1])]
 
 
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    """Passes an answer on, and remembers it."""
+
+    answers: Answers
+    completions: list[Completion]
+
+    def put(self, answer: Answer) -> None:
+        if isinstance(answer, Completion):
+            self.completions.append(answer)
+        self.answers.put(answer)
+
+
 class Recorder:
     """Remembers what an engine is asked, and what comes back."""
 
     def __init__(self, engine: Any) -> None:
         self.requests: list[Request] = []
         self.completions: list[Completion] = []
-        self._generate, engine.generate = engine.generate, self._recorded
+        self._submit, engine.submit = engine.submit, self._recorded
 
-    def _recorded(self, requests: Sequence[Request]) -> Iterator[Outcome]:
-        self.requests += requests
-        for outcome in self._generate(requests):
-            if isinstance(outcome, Completion):
-                self.completions.append(outcome)
-            yield outcome
+    def _recorded(self, jobs: Sequence[Job]) -> None:
+        self.requests += [job.request for job in jobs]
+        self._submit([replace(job, answers=_Heard(job.answers, self.completions)) for job in jobs])
 
     def new_tokens(self) -> int:
         return sum(completion.completion_tokens for completion in self.completions)

@@ -17,7 +17,8 @@ import aiohttp
 
 from ditto_core.generation.chat_api import ChatApiGenerator
 from ditto_core.generation.chat_completions import payload
-from ditto_core.generation.generator import Completion, Generator, Outcome, Request, Sampling
+from ditto_core.generation.generator import Generator, Job
+from ditto_core.generation.requests import Completion, Request, Sampling
 from ditto_core.memo import Memo
 from ditto_core.memoised import MemoisedGenerator
 from ditto_core.recipe import ModelIdentity
@@ -35,15 +36,15 @@ Rows = list[tuple[str, float | str, str]]
 """What, measured, and what to hold."""
 
 
-class Instant:
+class Instant(Generator):
     """An engine that answers at once, as a server would at 5,000 replies a second."""
 
     identity = ModelIdentity("instant", "")
 
-    def generate(self, requests: Sequence[Request]) -> Iterator[Outcome]:
-        for request in requests:
+    def submit(self, jobs: Sequence[Job]) -> None:
+        for job in jobs:
             time.sleep(_SECONDS_PER_REPLY)
-            yield Completion(request.key(self.identity), "yes", "stop")
+            job.answers.put(Completion(job.key, "yes", "stop"))
 
     def count_tokens(self, text: str) -> int:
         return len(text)

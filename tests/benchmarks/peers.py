@@ -32,7 +32,7 @@ def say(before, replies):
 SCRIPTS = {
     "ditto": """
 from ditto_core.generation.chat_api import ChatApiGenerator
-from ditto_core.generation.generator import Request, Sampling
+from ditto_core.generation.requests import Request, Sampling
 from ditto_core.memo import Memo
 from ditto_core.memoised import MemoisedGenerator
 from ditto_core.records import Message

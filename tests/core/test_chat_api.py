@@ -15,7 +15,7 @@ from aiohttp import web
 
 from ditto_core.errors import InvalidInput
 from ditto_core.generation.chat_api import ChatApiGenerator
-from ditto_core.generation.generator import Completion, Failure, Outcome, Request, Sampling
+from ditto_core.generation.requests import Completion, Failure, Outcome, Request, Sampling
 from ditto_core.records import Message
 from ditto_core.settings import GenerationSettings
 

@@ -4,7 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 
 from ditto_core import languages
-from ditto_core.generation.generator import Completion, Outcome, Request
+from ditto_core.generation.requests import Request
 from ditto_core.memo import Memo
 from ditto_core.memoised import MemoisedGenerator
 from ditto_core.recipe import ModelIdentity
 from ditto_core.records import Article, Character, Place, Profile, Section
 from ditto_core.settings import SimulationSettings
 from ditto_core.simulation import dialogues, queries
+from tests.fixtures.answering import Answering
 
 EN = languages.load("en")
 ROLES = 6
@@ -40,33 +41,23 @@ BASE: Mapping[str, Any] = {
 }
 
 
-class Asked:
-    """Answers everything, with questions that belong to the pair, and remembers what it was asked.
+class Asked(Answering):
+    """Answers everything, with questions that belong to the pair.
 
     Attributes:
         unusable: Draws of a list that nobody can read.
     """
 
     def __init__(self, identity: ModelIdentity, unusable: int = 0) -> None:
-        self.identity = identity
+        super().__init__(identity)
         self.unusable = unusable
-        self.requests: list[Request] = []
 
-    def generate(self, requests: Sequence[Request]) -> Iterator[Outcome]:
-        for request in requests:
-            self.requests.append(request)
-            names = "".join(sorted(set(request.messages[0].content) & set("0123456789")))
-            text = "I have never heard of it."
-            if request.purpose == "queries":
-                questions = json.dumps([f"Do you remember day {number} of {names}?" for number in "abc"])
-                text = "No." if request.sample < self.unusable else questions
-            yield Completion(request.key(self.identity), text, "stop")
-
-    def count_tokens(self, text: str) -> int:
-        return len(text.split())
-
-    def close(self) -> None:
-        pass
+    def reply(self, request: Request) -> str:
+        if request.purpose != "queries":
+            return "I have never heard of it."
+        names = "".join(sorted(set(request.messages[0].content) & set("0123456789")))
+        questions = json.dumps([f"Do you remember day {number} of {names}?" for number in "abc"])
+        return "No." if request.sample < self.unusable else questions
 
 
 def run(memo: Path, **edit: Any) -> tuple[dialogues.Simulated, list[Request]]:
@@ -77,7 +68,7 @@ def run(memo: Path, **edit: Any) -> tuple[dialogues.Simulated, list[Request]]:
         given["places"], given["profiles"], generator, given["language"], given["settings"], lambda done, lost: None
     )
     store.close()
-    return result, engine.requests
+    return result, engine.asked
 
 
 def prompts(name: str) -> languages.Language:
@@ -145,7 +136,7 @@ def test_a_comment_in_the_code_changes_no_key(tmp_path: Path) -> None:
     for file in tmp_path.rglob("*.py"):
         file.write_text(file.read_text("utf-8") + "\n# a comment\n", "utf-8")
     script = (
-        "from ditto_core.generation.generator import Request, Sampling\n"
+        "from ditto_core.generation.requests import Request, Sampling\n"
         "from ditto_core.recipe import ModelIdentity, stage_recipe\n"
         "print(Request((), Sampling()).key(ModelIdentity('w', 't')), stage_recipe('simulation', {}))\n"
     )

@@ -1,6 +1,6 @@
 """Judges: planted models under the lexical judge, votes of the LLM judge."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -9,11 +9,12 @@ from ditto_core.evaluation import role_identity, role_knowledge, unknown_rejecti
 from ditto_core.evaluation.judge import LexicalJudge, LlmJudge, facts_of, judge_all, judge_prediction
 from ditto_core.evaluation.scores import scores
 from ditto_core.evaluation.words import content, words
-from ditto_core.generation.generator import Completion, Failure, Outcome, Request, Sampling, weighed
+from ditto_core.generation.requests import Completion, Outcome, Request, Sampling, weighed
 from ditto_core.languages import load
 from ditto_core.recipe import ModelIdentity, stable_hash
 from ditto_core.records import Example, Judgement, Message, Prediction
 from ditto_core.settings import EvaluationSettings, GenerationSettings
+from tests.fixtures.answering import Answering
 
 EN = load("en")
 CANDIDATES = ("Marie Curie", "Athena", "Bob Marley", "Athena Nike")
@@ -170,26 +171,18 @@ def test_a_turn_the_engine_failed_is_unscored_and_a_cut_one_is_judged() -> None:
     assert account.summary() == {"inputs": 5, "ok": 2, "failed": {}, "filtered": {"no_answer": 3}}
 
 
-class Votes:
-    """A generator that answers by a function of the request."""
+JUDGE = ModelIdentity("judge", "judge")
 
-    identity = ModelIdentity("judge", "judge")
+
+class Votes(Answering):
+    """Answers by a function of the request."""
 
     def __init__(self, reply: Callable[[Request], str | None]) -> None:
-        self.asked: list[Request] = []
+        super().__init__(JUDGE)
         self._reply = reply
 
-    def generate(self, requests: Sequence[Request]) -> Iterator[Outcome]:
-        self.asked += requests
-        for request in requests:
-            reply, key = self._reply(request), request.key(self.identity)
-            yield Failure(key, "engine_unavailable", "gone") if reply is None else Completion(key, reply, "stop")
-
-    def count_tokens(self, text: str) -> int:
-        return len(text.split())
-
-    def close(self) -> None:
-        return None
+    def reply(self, request: Request) -> str | Outcome | None:
+        return self._reply(request)
 
 
 SETTINGS = EvaluationSettings(judge="llm", judge_generation=GenerationSettings(model="judge-7b"))
@@ -239,7 +232,7 @@ def test_llm_judge_maps_the_permuted_letter_back_and_asks_each_vote_as_its_own_d
 
 
 def test_llm_judge_asks_the_same_in_every_run() -> None:
-    keys = [[request.key(Votes.identity) for request in llm(agreeing)[1].asked] for _ in range(2)]
+    keys = [[request.key(JUDGE) for request in llm(agreeing)[1].asked] for _ in range(2)]
     assert keys[0] == keys[1]
     assert len(set(keys[0])) == len(keys[0])
 
@@ -279,8 +272,8 @@ def test_by_letters_the_likeliest_counts_and_one_token_is_asked_for() -> None:
     assert {request.choices for request in single} == {("A", "B", "C", "D"), ("A", "B")}
     assert {request.sampling.max_tokens for request in single} == {1}
     assert {metric(request) for request in engine.asked if not request.choices} == {"knowledge"}
-    distinct = {request.key(Votes.identity) for request in single}
-    assert len({request.key(Votes.identity) for request in single if metric(request) == "rejection"}) == 2  # one a turn
+    distinct = {request.key(JUDGE) for request in single}
+    assert len({request.key(JUDGE) for request in single if metric(request) == "rejection"}) == 2  # one a turn
     assert 4 < len(distinct) <= 8
     assert {vote.verdict for vote in judged.votes[0] if vote.metric == "consistency"} == {1.0}
     assert any(vote.replies[0].startswith('{"A": ') for vote in judged.votes[0])
@@ -298,7 +291,7 @@ def test_an_engine_without_chances_is_asked_in_words() -> None:
 def test_the_choices_are_part_of_the_key_and_leave_other_keys_as_they_are() -> None:
     asked = Request((Message("user", "Who?"),), Sampling(max_tokens=1))
     assert "choices" not in asked.content()
-    keys = {replace(asked, choices=choices).key(Votes.identity) for choices in ((), ("A", "B"), ("A", "B", "C"))}
+    keys = {replace(asked, choices=choices).key(JUDGE) for choices in ((), ("A", "B"), ("A", "B", "C"))}
     assert len(keys) == 3
 
 
@@ -320,10 +313,8 @@ def test_votes_go_by_majority_and_a_draw_or_silence_is_no_verdict() -> None:
 
 def test_a_reply_that_was_cut_has_no_verdict() -> None:
     class Cut(Votes):
-        def generate(self, requests: Sequence[Request]) -> Iterator[Outcome]:
-            for outcome in super().generate(requests):
-                assert isinstance(outcome, Completion)
-                yield replace(outcome, finish_reason="length")
+        def reply(self, request: Request) -> Outcome:
+            return Completion(request.key(self.identity), str(super().reply(request)), "length")
 
     judge = LlmJudge(Cut(agreeing), EN, SETTINGS)
     judgements, account = judge_all([play(EXAMPLES[0], "Polonium.", "No idea.")], judge)

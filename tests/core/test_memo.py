@@ -7,11 +7,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from queue import SimpleQueue
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,11 +20,13 @@ import pytest
 
 from ditto_core import memo_exchange
 from ditto_core.errors import InvalidInput
-from ditto_core.generation.generator import Completion, Failure, Outcome, Request, Sampling
+from ditto_core.generation.generator import Answer, Job
+from ditto_core.generation.requests import Completion, Failure, Outcome, Request, Sampling
 from ditto_core.memo import Kept, Memo
 from ditto_core.memoised import MemoisedGenerator
 from ditto_core.recipe import ModelIdentity
 from ditto_core.records import Message
+from tests.fixtures.answering import Answering
 
 MODEL = ModelIdentity("weights", "tokenizer")
 
@@ -32,27 +35,20 @@ def request(text: str) -> Request:
     return Request((Message("user", text),), Sampling(), purpose="test")
 
 
-class Counting:
-    """An engine that says what it was asked, after a while, and fails what it is told to."""
+class Counting(Answering):
+    """Says what it was asked, after a while, and fails what it is told to."""
 
     def __init__(self, *, failing: str = "", pause: float = 0.0, identity: ModelIdentity = MODEL) -> None:
-        self.identity = identity
-        self.asked: list[str] = []
+        super().__init__(identity)
         self._failing, self._pause = failing, pause
 
-    def generate(self, requests: Sequence[Request]) -> Iterator[Outcome]:
-        for item in requests:
-            text = item.messages[0].content
-            self.asked.append(text)
-            time.sleep(self._pause)
-            key = item.key(self.identity)
-            yield Failure(key, "refused", "") if text == self._failing else Completion(key, f"re: {text}", "stop", 3, 2)
+    def texts(self) -> list[str]:
+        return [request.messages[0].content for request in self.asked]
 
-    def count_tokens(self, text: str) -> int:
-        return len(text)
-
-    def close(self) -> None:
-        pass
+    def reply(self, request: Request) -> Outcome:
+        text, key = request.messages[0].content, request.key(self.identity)
+        time.sleep(self._pause)
+        return Failure(key, "refused", "") if text == self._failing else Completion(key, f"re: {text}", "stop", 3, 2)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -88,20 +84,20 @@ def test_answers_of_another_model_are_not_served(url: str) -> None:
     answers(Counting(), url, ["a"])
     other = Counting(identity=ModelIdentity("other", "tokenizer"))
     answers(other, url, ["a"])
-    assert other.asked == ["a"]
+    assert other.texts() == ["a"]
 
 
 def test_equal_requests_are_asked_once(url: str) -> None:
     engine = Counting()
     assert len(answers(engine, url, ["a", "a", "a"])) == 1
-    assert engine.asked == ["a"]
+    assert engine.texts() == ["a"]
 
 
 def test_a_failure_is_not_kept(url: str) -> None:
     answers(Counting(failing="a"), url, ["a", "b"])
     again = Counting()
     answers(again, url, ["a", "b"])
-    assert again.asked == ["a"]
+    assert again.texts() == ["a"]
 
 
 def test_a_new_memo_is_opened_by_many_at_once(url: str) -> None:
@@ -126,7 +122,7 @@ def test_threads_that_ask_the_same_at_once_share_one_request(url: str) -> None:
         thread.join()
     memo.close()
     assert counts == [10] * 8
-    assert sorted(engine.asked) == sorted(str(number) for number in range(10))
+    assert sorted(engine.texts()) == sorted(str(number) for number in range(10))
     assert generator.usage.calls.total() == 10
 
 
@@ -209,9 +205,8 @@ def test_a_damaged_file_is_said_in_words_when_it_is_met(tmp_path: Path) -> None:
 class Garbled(Counting):
     """Replies with what JSON can escape and no database can hold."""
 
-    def generate(self, requests: Sequence[Request]) -> Iterator[Outcome]:
-        for item in requests:
-            yield Completion(item.key(self.identity), "a\x00b\ud800c", "stop")
+    def reply(self, request: Request) -> Outcome:
+        return Completion(request.key(self.identity), "a\x00b\ud800c", "stop")
 
 
 def test_a_reply_that_cannot_be_stored_is_the_same_now_and_from_the_memo(url: str) -> None:
@@ -222,29 +217,87 @@ def test_a_reply_that_cannot_be_stored_is_the_same_now_and_from_the_memo(url: st
     assert answers(Counting(), url, ["a"]) == first
 
 
-class Dying(Counting):
-    """Raises in the first thread that asks it, while a second one waits for the same request."""
+class Held(Counting):
+    """Answers when it is told to, and drops what nobody waits for any more, as engines do."""
 
-    def generate(self, requests: Sequence[Request]) -> Iterator[Outcome]:
-        if not self.asked:
-            self.asked.append("died")
-            time.sleep(0.3)
-            raise InvalidInput("no such model")
-        yield from super().generate(requests)
+    def __init__(self) -> None:
+        super().__init__()
+        self.jobs: list[Job] = []
+
+    def submit(self, jobs: Sequence[Job]) -> None:
+        self.jobs += jobs
+
+    def release(self) -> None:
+        super().submit([job for job in self.jobs if not job.abandoned.is_set()])
+        self.jobs.clear()
 
 
-def test_who_waits_for_an_interrupted_thread_asks_itself(url: str) -> None:
-    engine, memo = Dying(), Memo(url)
-    generator = MemoisedGenerator(MODEL, lambda: engine, memo)
-    with ThreadPoolExecutor(2) as pool:
-        first = pool.submit(lambda: list(generator.generate([request("a")])))
-        time.sleep(0.1)
-        second = pool.submit(lambda: list(generator.generate([request("a")])))
-        with pytest.raises(InvalidInput):
-            first.result()
-        (outcome,) = second.result()
+def asking(url: str) -> tuple[Held, MemoisedGenerator, Memo]:
+    engine, memo = Held(), Memo(url)
+    return engine, MemoisedGenerator(MODEL, lambda: engine, memo), memo
+
+
+def job(text: str) -> tuple[Job, "SimpleQueue[Answer]", threading.Event]:
+    answers: SimpleQueue[Answer] = SimpleQueue()
+    abandoned = threading.Event()
+    return Job(request(text), request(text).key(MODEL), answers, abandoned), answers, abandoned
+
+
+def test_whoever_still_waits_is_answered_when_another_gives_up(url: str) -> None:
+    engine, generator, memo = asking(url)
+    (first, nothing, gave_up), (second, answers, _) = job("a"), job("a")
+    generator.submit([first])
+    generator.submit([second])
+    gave_up.set()
+    engine.release()
+    outcome = answers.get(timeout=10)
     memo.close()
     assert isinstance(outcome, Completion)
+    assert engine.texts() == ["a"]
+    assert not nothing.empty()  # told too, though it does not listen
+
+
+def test_what_everybody_gave_up_is_dropped_and_asked_anew_by_who_comes_later(url: str) -> None:
+    engine, generator, memo = asking(url)
+    (first, _, gave_up), (later, answers, _) = job("a"), job("a")
+    generator.submit([first])
+    gave_up.set()
+    assert engine.jobs[0].abandoned.is_set()
+    generator.submit([later])
+    assert len(engine.jobs) == 2
+    engine.release()
+    outcome = answers.get(timeout=10)
+    memo.close()
+    assert isinstance(outcome, Completion)
+    assert engine.texts() == ["a"]
+
+
+class Refusing(Held):
+    """Refuses when it is asked, after somebody else has come to wait for the same."""
+
+    def submit(self, jobs: Sequence[Job]) -> None:
+        self.jobs += jobs
+        while len(self.jobs) == len(jobs) and not self.joined.wait(10):
+            raise TimeoutError
+        raise InvalidInput("no such model")
+
+    joined = threading.Event()
+
+
+def test_who_waits_for_what_another_could_not_ask_is_told_why(url: str) -> None:
+    engine, memo = Refusing(), Memo(url)
+    generator = MemoisedGenerator(MODEL, lambda: engine, memo)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(lambda: list(generator.generate([request("a")])))
+        while not engine.jobs:
+            time.sleep(0.01)
+        second, answers, _ = job("a")
+        generator.submit([second])
+        engine.joined.set()
+        with pytest.raises(InvalidInput):
+            first.result()
+        assert isinstance(answers.get(timeout=10), InvalidInput)
+    memo.close()
 
 
 def test_what_it_holds_and_what_it_saved_is_counted_by_stage_and_model(url: str) -> None:
@@ -289,7 +342,7 @@ def test_it_is_carried_to_another_database_as_parquet(url: str, tmp_path: Path) 
     copy.close()
     never = Counting()
     assert answers(never, other, ["a", "b", "c"]) == first
-    assert never.asked == []
+    assert never.texts() == []
 
 
 def test_a_file_that_is_no_export_is_refused(tmp_path: Path) -> None:

@@ -1,15 +1,15 @@
 """MT-Bench role-play: the public format, two turns, grades that are read or left out."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 
 import pytest
 
 from ditto_core.errors import InvalidInput
 from ditto_core.evaluation import mt_bench
-from ditto_core.generation.generator import Completion, Failure, Outcome, Request
-from ditto_core.recipe import ModelIdentity
+from ditto_core.generation.requests import Request
 from ditto_core.settings import EvaluationSettings, GenerationSettings
+from tests.fixtures.answering import Answering
 
 SETTINGS = EvaluationSettings(judge="llm", judge_generation=GenerationSettings(model="judge-7b"), runs=1)
 FILE = "\n".join(
@@ -22,26 +22,15 @@ FILE = "\n".join(
 )
 
 
-class Engine:
-    """Answers by a function of the request and keeps what it was asked."""
-
-    identity = ModelIdentity("w", "t")
+class Engine(Answering):
+    """Answers by a function of the request."""
 
     def __init__(self, reply: Callable[[Request], str | None]) -> None:
-        self.asked: list[Request] = []
+        super().__init__()
         self._reply = reply
 
-    def generate(self, requests: Sequence[Request]) -> Iterator[Outcome]:
-        self.asked += requests
-        for request in requests:
-            text, key = self._reply(request), request.key(self.identity)
-            yield Failure(key, "engine_unavailable", "gone") if text is None else Completion(key, text, "stop")
-
-    def count_tokens(self, text: str) -> int:
-        return len(text)
-
-    def close(self) -> None:
-        return None
+    def reply(self, request: Request) -> str | None:
+        return self._reply(request)
 
 
 def answered(

@@ -1,17 +1,17 @@
 """Models whose truth is known, under both kinds of judge and in every language: they must score where they must."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
 
 from ditto_core.evaluation.judge import Judge, LexicalJudge, LlmJudge, facts_of, judge_all
 from ditto_core.evaluation.scores import Numbers, scores
-from ditto_core.generation.generator import Completion, Outcome, Request
+from ditto_core.generation.requests import Request
 from ditto_core.languages import load
-from ditto_core.recipe import ModelIdentity
 from ditto_core.records import Example, Message, Prediction
 from ditto_core.settings import EvaluationSettings, GenerationSettings
+from tests.fixtures.answering import Answering
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,24 +70,16 @@ def _example(language: str, world: World, name: str) -> Example:
     )  # fmt: skip
 
 
-class HonestReader:
+class HonestReader(Answering):
     """A judging model that reads as a careful person would: it looks for names, works and refusals in the answer alone."""
 
-    identity = ModelIdentity("reader", "reader")
-
     def __init__(self, world: World, language: str) -> None:
+        super().__init__()
         self._world = world
         self._heads = {name: text.split("$question")[0] for name, text in load(language).prompts.items()}
 
-    def generate(self, requests: Sequence[Request]) -> Iterator[Outcome]:
-        for request in requests:
-            yield Completion(request.key(self.identity), self._verdict(request.messages[0].content), "stop")
-
-    def count_tokens(self, text: str) -> int:
-        return len(text)
-
-    def close(self) -> None:
-        return None
+    def reply(self, request: Request) -> str:
+        return self._verdict(request.messages[0].content)
 
     def _verdict(self, prompt: str) -> str:
         question = next(question for question in self._world.questions if question in prompt)

@@ -7,7 +7,7 @@ import pytest
 
 from ditto_core import languages
 from ditto_core.errors import RowFailed
-from ditto_core.generation.generator import Completion
+from ditto_core.generation.requests import Completion
 from ditto_core.records import Article, Character, Message, Profile, Section
 from ditto_core.settings import SimulationSettings
 from ditto_core.simulation import queries

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ditto_core.errors import InvalidInput
-from ditto_core.generation.generator import Request, Sampling
+from ditto_core.generation.requests import Request, Sampling
 from ditto_core.recipe import ModelIdentity, digest, model_identity
 from ditto_core.records import Message
 

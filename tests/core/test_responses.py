@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ditto_core import languages
-from ditto_core.generation.generator import Completion
+from ditto_core.generation.requests import Completion
 from ditto_core.generation.scripted import ScriptedGenerator
 from ditto_core.knowledge.profiles import verbalise
 from ditto_core.records import Article, Character, Claim, Message, Place, Profile, Section

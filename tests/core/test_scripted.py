@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from ditto_core.errors import InvalidInput
-from ditto_core.generation.generator import Completion, Failure, Request, Sampling
-from ditto_core.generation.jobs import estimate_tokens
+from ditto_core.generation.generator import estimate_tokens
+from ditto_core.generation.requests import Completion, Failure, Request, Sampling
 from ditto_core.generation.scripted import ScriptedGenerator
 from ditto_core.records import Message
 from ditto_core.settings import GenerationSettings

@@ -1,43 +1,37 @@
 """The model under test plays the test sessions."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from ditto_core.evaluation.sessions import in_context, ledger, predict
-from ditto_core.generation.generator import Completion, Failure, Outcome, Request
+from ditto_core.generation.generator import Job
+from ditto_core.generation.requests import Completion, Failure, Outcome, Request
 from ditto_core.languages import load
-from ditto_core.recipe import ModelIdentity
 from ditto_core.records import Article, Character, Claim, Example, Kind, Message, Profile, Section
 from ditto_core.settings import EvaluationSettings
+from tests.fixtures.answering import Answering
 
 SETTINGS = EvaluationSettings(max_answer_tokens=32)
 
 
-class Replies:
-    """A generator that answers by a function of the last message, last request first; keeps what it was asked."""
-
-    identity = ModelIdentity("weights", "tokenizer")
+class Replies(Answering):
+    """Answers by a function of the last message, last request first; keeps what it was asked together."""
 
     def __init__(self, reply: Callable[[str], str | tuple[str, str] | None]) -> None:
+        super().__init__()
         self.calls: list[list[Request]] = []
         self._reply = reply
 
-    def generate(self, requests: Sequence[Request]) -> Iterator[Outcome]:
-        self.calls.append(list(requests))
-        for request in reversed({request.key(self.identity): request for request in requests}.values()):
-            reply = self._reply(request.messages[-1].content)
-            key = request.key(self.identity)
-            if reply is None:
-                yield Failure(key, "prompt_too_long", "9000 tokens")
-            else:
-                text, reason = reply if isinstance(reply, tuple) else (reply, "stop")
-                yield Completion(key, text, reason)
+    def submit(self, jobs: Sequence[Job]) -> None:
+        self.calls.append([job.request for job in jobs])
+        super().submit(jobs[::-1])
 
-    def count_tokens(self, text: str) -> int:
-        return len(text.split())
-
-    def close(self) -> None:
-        return None
+    def reply(self, request: Request) -> Outcome:
+        reply, key = self._reply(request.messages[-1].content), request.key(self.identity)
+        if reply is None:
+            return Failure(key, "prompt_too_long", "9000 tokens")
+        text, reason = reply if isinstance(reply, tuple) else (reply, "stop")
+        return Completion(key, text, reason)
 
 
 def example(role: str, *questions: str) -> Example:

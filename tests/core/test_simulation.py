@@ -2,7 +2,7 @@
 
 import itertools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 
 from ditto_core import languages
 from ditto_core.errors import RowFailed
-from ditto_core.generation.generator import Completion, Failure, Outcome, Request
-from ditto_core.recipe import ModelIdentity
+from ditto_core.generation.generator import Job
+from ditto_core.generation.requests import Completion, Failure, Outcome, Request
 from ditto_core.records import Article, Character, Claim, Place, Profile, Section
 from ditto_core.settings import SimulationSettings
 from ditto_core.simulation import dialogues, evidence, pairing, queries, responses
+from tests.fixtures.answering import Answering
 
 EN = languages.load("en")
 SETTINGS = SimulationSettings(partners=1, queries_per_pair=2, profile_tokens=500)
@@ -143,38 +144,27 @@ def test_a_refusal_is_an_answer() -> None:
     assert responses.check(Completion("k", "I have never heard of it.", "stop"), EN) == "I have never heard of it."
 
 
-class Script:
+class Script(Answering):
     """Writes two questions for every pair and answers everything, but for what it is told to break."""
 
-    identity = ModelIdentity("script", "")
-
     def __init__(self, lists: Sequence[str] = ()) -> None:
+        super().__init__()
         self._lists = list(lists)
         self.samples: list[int] = []
         self.together: list[int] = []
 
-    def generate(self, requests: Sequence[Request]) -> Iterator[Outcome]:
-        self.together += [len(requests)] if requests and requests[0].purpose == "queries" else []
-        for request in requests:
-            key = request.key(self.identity)
-            if request.purpose == "queries":
-                self.samples.append(request.sample)
-                text = (
-                    self._lists.pop(0)
-                    if self._lists
-                    else json.dumps([{"question": f"What of {n}, do you know?", "reason": ""} for n in ("Charles", "Puff")])
-                )
-                yield Completion(key, text, "stop")
-            elif "Puff" in request.messages[1].content:
-                yield Failure(key, "prompt_too_long", "")
-            else:
-                yield Completion(key, "I have never heard of that.", "stop")
+    def submit(self, jobs: Sequence[Job]) -> None:
+        self.together += [len(jobs)] if jobs[0].request.purpose == "queries" else []
+        super().submit(jobs)
 
-    def count_tokens(self, text: str) -> int:
-        return len(text.split())
-
-    def close(self) -> None:
-        pass
+    def reply(self, request: Request) -> str | Outcome:
+        if request.purpose == "queries":
+            self.samples.append(request.sample)
+            questions = [{"question": f"What of {name}, do you know?", "reason": ""} for name in ("Charles", "Puff")]
+            return self._lists.pop(0) if self._lists else json.dumps(questions)
+        if "Puff" in request.messages[1].content:
+            return Failure(request.key(self.identity), "prompt_too_long", "")
+        return "I have never heard of that."
 
 
 PLACES = [
@@ -232,11 +222,10 @@ class Historian(Script):
         super().__init__()
         self.shown: list[list[str]] = []
 
-    def generate(self, requests: Sequence[Request]) -> Iterator[Outcome]:
-        for request in requests:
-            if request.purpose == "responses":
-                self.shown.append([f"{message.role}: {message.content}" for message in request.messages[1:]])
-        yield from super().generate(requests)
+    def reply(self, request: Request) -> str | Outcome:
+        if request.purpose == "responses":
+            self.shown.append([f"{message.role}: {message.content}" for message in request.messages[1:]])
+        return super().reply(request)
 
 
 def test_with_a_history_a_role_sees_its_earlier_exchanges_and_no_lost_ones() -> None:

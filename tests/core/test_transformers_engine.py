@@ -13,8 +13,8 @@ from fixtures.tiny_model import make_tiny_model
 
 from ditto_core.errors import InvalidInput
 from ditto_core.generation.copies import Copies
-from ditto_core.generation.generator import Completion, Failure, Generator, Request, Sampling
-from ditto_core.generation.jobs import Job
+from ditto_core.generation.generator import Generator, Job
+from ditto_core.generation.requests import Completion, Failure, Request, Sampling
 from ditto_core.generation.transformers_engine import TransformersGenerator
 from ditto_core.records import Message
 from ditto_core.settings import GenerationSettings
@@ -63,7 +63,7 @@ _LOAD_AT_ONCE = """
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from ditto_core.embedded import seed_folder
-from ditto_core.generation.generator import Request, Sampling
+from ditto_core.generation.requests import Request, Sampling
 from ditto_core.generation.transformers_engine import TransformersGenerator
 from ditto_core.records import Message
 from ditto_core.settings import GenerationSettings

@@ -6,7 +6,7 @@ import pytest
 from fixtures.tiny_model import make_tiny_model
 
 from ditto_core.errors import InvalidInput
-from ditto_core.generation.generator import identify
+from ditto_core.generation.engines import identify
 from ditto_core.generation.vllm_engine import gpus
 from ditto_core.settings import GenerationSettings
 

@@ -1,37 +1,24 @@
 """The talk in the terminal: commands, what the model is shown, and what a mistake leaves as it was."""
 
 import json
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from ditto_core import configuration
 from ditto_core.errors import InvalidInput
-from ditto_core.generation.generator import Completion, Failure, Outcome, Request
-from ditto_core.recipe import ModelIdentity
+from ditto_core.generation.requests import Request
 from ditto_core.records import Article, Character, Profile, Section
 from flows.conversation import Screen, Talk
+from tests.fixtures.answering import Answering
 
 
-class Echo:
-    """Answers with the last question and remembers what it was shown; "?" fails."""
+class Echo(Answering):
+    """Answers with the last question; "?" fails."""
 
-    identity = ModelIdentity("echo", "")
-
-    def __init__(self) -> None:
-        self.asked: list[Request] = []
-
-    def generate(self, requests: Sequence[Request]) -> Iterator[Outcome]:
-        for request in requests:
-            self.asked.append(request)
-            key, said = request.key(self.identity), request.messages[-1].content
-            yield Failure(key, "engine_unavailable", "gone") if said == "?" else Completion(key, f"I hear {said}", "stop")
-
-    def count_tokens(self, text: str) -> int:
-        return len(text.split())
-
-    def close(self) -> None: ...
+    def reply(self, request: Request) -> str | None:
+        said = request.messages[-1].content
+        return None if said == "?" else f"I hear {said}"
 
 
 def profile(label: str, memory: str) -> Profile:

@@ -15,7 +15,8 @@ import pytest
 from fixtures.tiny_model import make_tiny_adapter, make_tiny_model
 
 from ditto_core.generation import stale_engines
-from ditto_core.generation.generator import Completion, Failure, Generator, Request, Sampling
+from ditto_core.generation.generator import Generator
+from ditto_core.generation.requests import Completion, Failure, Request, Sampling
 from ditto_core.generation.transformers_engine import TransformersGenerator
 from ditto_core.records import Message
 from ditto_core.settings import GenerationSettings
@@ -182,7 +183,8 @@ def test_an_engine_that_dies_of_anything_is_given_up(engine: Any, monkeypatch: p
 
 APART = (
     "import sys\n"
-    "from ditto_core.generation.generator import Request, Sampling, create\n"
+    "from ditto_core.generation.engines import create\n"
+    "from ditto_core.generation.requests import Request, Sampling\n"
     "from ditto_core.records import Message\n"
     "from ditto_core.settings import GenerationSettings\n"
     "if __name__ == '__main__':\n"
