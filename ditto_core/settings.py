@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 WIKIMEDIA_HOSTS = ("wikidata.org", "wikipedia.org", "wikimedia.org")
@@ -364,11 +364,14 @@ class Settings(_Section):
     """Folder of shards, datasets, models and reports."""
     memo_url: str = ""
     """Database of completions; "" is SQLite in the data root, postgresql+psycopg://user@host/name when hosts share one."""
+    shared_store: str = ""
+    """URL of a folder that machines share, such as s3://bucket/ditto: shards and versions are sent there, and shards fetched
+    from there where a machine lacks them. "" where they share a file system, or there is one machine."""
     shards: int = Field(8, ge=1)
     """Shards per language. Changing it re-reads the memo and asks the model nothing."""
     dask: str = ""
     """Where shards are worked on: "" in threads of the flow's process, "local" on a Dask cluster of this machine, or the
-    address of a scheduler, such as tcp://10.0.0.1:8786, whose workers see the same data root and memo."""
+    address of a scheduler, such as tcp://10.0.0.1:8786, whose workers see the same memo and data root, or shared store."""
     knowledge: KnowledgeSettings = KnowledgeSettings.model_construct()
     generation: GenerationSettings = GenerationSettings()
     simulation: SimulationSettings = SimulationSettings()
@@ -378,13 +381,12 @@ class Settings(_Section):
     matrix: MatrixSettings = MatrixSettings()
     ablations: AblationSettings = AblationSettings()
 
-    @field_validator("memo_url")
+    @field_validator("memo_url", "shared_store")
     @classmethod
-    def _holds_no_password(cls, url: str) -> str:
+    def _holds_no_password(cls, url: str, info: ValidationInfo) -> str:
         if urlsplit(url).password:
-            raise PydanticCustomError(
-                "secret", "leave the password out of memo_url, since settings are shown in the Prefect UI: set PGPASSWORD"
-            )
+            where = "since settings are shown in the Prefect UI: set it in the environment, such as PGPASSWORD"
+            raise PydanticCustomError("secret", f"leave the password out of {info.field_name}, {where}")
         return url
 
     @model_validator(mode="after")
@@ -398,7 +400,7 @@ class Settings(_Section):
 
     def shown(self) -> dict[str, Any]:
         """What reports and cards tell of a run: all that shapes it, and not where it ran."""
-        return self.model_dump(mode="json", exclude={"data_root", "memo_url", "dask"})
+        return self.model_dump(mode="json", exclude={"data_root", "memo_url", "shared_store", "dask"})
 
     @property
     def effective_memo_url(self) -> str:

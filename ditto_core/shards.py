@@ -5,6 +5,9 @@ manifest is written last, with row count, recipe, inputs and sha256, and is chec
 manifest, or one that doesn't match, is missing: it is recomputed, never trusted. What the shard lost lies beside it, in a file
 of the same name that ends in `.lost.parquet`.
 
+Where machines share no file system, `settings.shared_store` names a folder that they share by its URL. What one of them makes is
+sent there, the manifest last, and fetched by the others when they look for it; the checks are the same.
+
 Rows go through in groups, on the way in and out, so a shard may be larger than the memory.
 
 This module is the only opener of data files.
@@ -17,6 +20,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,8 +31,10 @@ import pyarrow.parquet as pq
 
 from ditto_core.errors import BrokenPromise, InvalidInput
 from ditto_core.ledger import Ledger, Loss, Outcome
+from ditto_core.object_store import ObjectStore
 from ditto_core.recipe import digest, stable_hash
 from ditto_core.records import from_table, schema, to_table
+from ditto_core.settings import Settings
 
 Record = TypeVar("Record")
 
@@ -90,8 +96,18 @@ def shard_of(session: str, count: int) -> int:
 class ShardStore:
     """Reads and writes the shards below one data root."""
 
-    def __init__(self, data_root: Path) -> None:
+    def __init__(self, data_root: Path, shared: ObjectStore | None = None) -> None:
         self.data_root = data_root
+        self.shared = shared
+
+    @classmethod
+    def of(cls, settings: Settings) -> "ShardStore":
+        """The store of a run.
+
+        Raises:
+            InvalidInput: Nothing here can read the URL of the shared store.
+        """
+        return cls(Path(settings.data_root), ObjectStore(settings.shared_store) if settings.shared_store else None)
 
     def path(self, uri: str) -> Path:
         """The file of a uri."""
@@ -102,15 +118,21 @@ class ShardStore:
 
         A shard with rows whose engine did not answer is usable but not finished: the next run asks for these again.
         """
-        path = self.path(key.uri)
-        manifest = read_manifest(path)
+        found = self._finished(key)
+        return self._finished(key) if found is None and self._fetch(key.uri) else found
+
+    def is_intact(self, ref: ShardRef) -> bool:
+        """Whether the file and that of its losses have the bytes that the reference and the manifest name; fetched if need be."""
+        return self._is_here(ref) or (self._fetch(ref.uri) and self._is_here(ref))
+
+    def _finished(self, key: ShardKey) -> ShardRef | None:
+        manifest = read_manifest(self.path(key.uri))
         if manifest is None or manifest.get("key") != asdict(key) or Ledger.from_dict(manifest["ledger"]).unanswered:
             return None
         ref = ShardRef(key.uri, manifest["sha256"], manifest["rows"], key.recipe)
-        return ref if self.is_intact(ref) else None
+        return ref if self._is_here(ref) else None
 
-    def is_intact(self, ref: ShardRef) -> bool:
-        """Whether the file and that of its losses are there and have the bytes that the reference and the manifest name."""
+    def _is_here(self, ref: ShardRef) -> bool:
         path = self.path(ref.uri)
         manifest = read_manifest(path)
         expected = {} if manifest is None else {path: ref.sha256, lost_path(path): manifest.get("lost", "")}
@@ -126,6 +148,7 @@ class ShardStore:
         Raises:
             BrokenPromise: The ledger does not add up.
             InvalidInput: The disk is full or not writable. Nothing is left that looks whole.
+            SourceUnavailable: The shared store cannot be reached.
         """
         path = self.path(key.uri)
         beside = lost_path(path)
@@ -134,6 +157,9 @@ class ShardStore:
         manifest = {"key": asdict(key), "sha256": ref.sha256, "rows": ref.rows, "lost": file_sha256(beside)}
         whole = _pretty(manifest | {"ledger": ledger.as_dict()})
         write_atomically(manifest_path(path), lambda file: file.write(whole))
+        if self.shared is not None:
+            for file in _files(path):
+                self.shared.put(file, self._uri(file))
         return ref
 
     def read(self, ref: ShardRef, record: type[Record], columns: list[str] | None = None) -> Iterator[Record]:
@@ -174,18 +200,56 @@ class ShardStore:
 
     def ledger(self, ref: ShardRef) -> Ledger:
         """The account of what happened to every input of a shard."""
-        manifest = read_manifest(self.path(ref.uri))
+        path = self.path(ref.uri)
+        manifest = read_manifest(path)
+        if manifest is None and self._fetch(ref.uri):
+            manifest = read_manifest(path)
         if manifest is None:
             raise BrokenPromise(f"shard {ref.uri} has no manifest")
         return Ledger.from_dict(manifest["ledger"])
 
     def discard(self, key: ShardKey) -> None:
         """Forget a shard: without a manifest it is missing, and is made again."""
-        manifest_path(self.path(key.uri)).unlink(missing_ok=True)
+        self._forget([manifest_path(self.path(key.uri))])
+
+    def remove(self, uri: str) -> None:
+        """Remove a shard's files, the manifest first: half a shard is none."""
+        path = self.path(uri)
+        self._forget(reversed(_files(path)))
+        path.with_suffix(".lock").unlink(missing_ok=True)
+
+    def share_folder(self, folder: str, last: str) -> None:
+        """Send a folder to the shared store, if there is one; its file `last`, which says that it is whole, at the end."""
+        if self.shared is not None:
+            for path in sorted((self.data_root / folder).iterdir(), key=lambda path: path.name == last):
+                self.shared.put(path, self._uri(path))
 
     def lock_path(self, key: ShardKey) -> Path:
         """The file that whoever computes the shard holds meanwhile."""
         return self.path(key.uri).with_suffix(".lock")
+
+    def _fetch(self, uri: str) -> bool:
+        """Fetch a shard as another machine made it; False if there is none."""
+        path, shared = self.path(uri), self.shared
+        if shared is None or not all(shared.has(self._uri(file)) for file in reversed(_files(path))):
+            return False
+        for file in _files(path):
+            write_atomically(file, partial(shared.fetch, self._uri(file)))
+        return True
+
+    def _forget(self, files: Iterable[Path]) -> None:
+        for file in files:
+            file.unlink(missing_ok=True)
+            if self.shared is not None:
+                self.shared.remove(self._uri(file))
+
+    def _uri(self, path: Path) -> str:
+        return path.relative_to(self.data_root).as_posix()
+
+
+def _files(path: Path) -> list[Path]:
+    """The files of a shard; its manifest, which makes it whole, last."""
+    return [path, lost_path(path), manifest_path(path)]
 
 
 @contextmanager

@@ -1,10 +1,10 @@
 # A worker: `docker build -f docker/worker.Dockerfile -t ditto-worker .` from the project's root.
 # With vLLM for NVIDIA GPUs, from the same stages (the wheels bring CUDA, the driver comes from the NVIDIA container toolkit):
-#   docker build -f docker/worker.Dockerfile -t ditto-gpu --build-arg EXTRA=[gpu] --build-arg COMPILER=gcc .
+#   docker build -f docker/worker.Dockerfile -t ditto-gpu --build-arg EXTRA=[gpu,s3] --build-arg COMPILER=gcc .
 ARG BASE=python:3.11-slim-bookworm
 
 FROM ${BASE} AS build
-ARG EXTRA=""
+ARG EXTRA="[s3]"
 WORKDIR /src
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY ditto_core ditto_core

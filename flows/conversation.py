@@ -153,7 +153,7 @@ class Talk:
 
 
 def _roles(settings: Settings) -> dict[str, Profile]:
-    store = ShardStore(Path(settings.data_root))
+    store = ShardStore.of(settings)
     shards = handover.take(settings, "profiles", recipes.knowledge_recipe(settings), "collect")
     return {profile.character.label: profile for refs in shards.values() for ref in refs for profile in store.read(ref, Profile)}
 

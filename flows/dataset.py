@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import pyarrow.compute as pc
 
@@ -24,7 +23,7 @@ def assemble(settings: Settings, refresh: Sequence[str] = ()) -> stage.StageResu
             f"Run `ditto train`, or leave the setting out."
         )
     recipe, simulated = recipes.dataset_recipe(settings), recipes.simulation_recipe(settings)
-    store = ShardStore(Path(settings.data_root))
+    store = ShardStore.of(settings)
     dialogues = handover.take(settings, "dialogues", simulated, "simulate")
     pairs = handover.take(settings, "pairs", simulated, "simulate")
     futures = {}

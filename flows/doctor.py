@@ -2,8 +2,10 @@
 
 import shutil
 import sys
+import tempfile
 import urllib.error
 import urllib.request
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -12,6 +14,7 @@ from pathlib import Path
 from ditto_core.errors import DittoError
 from ditto_core.generation.engines import choose_engine
 from ditto_core.settings import Settings
+from ditto_core.shards import ShardStore
 from tasks import leases, resources
 
 _FREE_GIB = 2
@@ -39,6 +42,7 @@ def examine(settings: Settings) -> list[Finding]:
         "engine": lambda: choose_engine(resources.resolve_model(settings.generation)),
         "model": lambda: resources.identify(settings.generation).weights[:40],
         "memo": lambda: f"{sum(kept.completions for kept in resources.memo(settings).kept())} completions",
+        "shared store": lambda: _shared(settings),
         "runs": lambda: _runs(settings),
         "endpoint": lambda: _reachable(settings.knowledge.sparql_endpoint),
     }
@@ -80,6 +84,17 @@ def _disk(root: Path) -> str:
     if free < _FREE_GIB:
         raise _Unfit(f"{free:.1f} GiB free at {existing}; at least {_FREE_GIB} GiB are needed")
     return f"{free:.0f} GiB free"
+
+
+def _shared(settings: Settings) -> str:
+    shared = ShardStore.of(settings).shared
+    if shared is None:
+        return "none"
+    probe = f"doctor-{uuid.uuid4().hex}"
+    with tempfile.NamedTemporaryFile() as file:
+        shared.put(Path(file.name), probe)
+    shared.remove(probe)
+    return f"{shared.url} can be written"
 
 
 def _runs(settings: Settings) -> str:

@@ -41,7 +41,7 @@ def evaluate(settings: Settings) -> stage.StageResult:
     first, second = shown[0], shown[1]
     bootstrap, seed = settings.evaluation.bootstrap, settings.evaluation.seed
     differences = compare(first.judgements, second.judgements, bootstrap, seed)
-    store = ShardStore(Path(settings.data_root))
+    store = ShardStore.of(settings)
     page = report.Report(
         title="Role-play before and after fine-tuning",
         judge=report.judge_label(measuring.judge_name(settings)),

@@ -36,7 +36,7 @@ def bring_in(settings: Settings, sources: Sequence[Path], language: str) -> tupl
         InvalidInput: No such file, or not one conversation in them.
     """
     files = [file for source in sources for file in _files(source)]
-    store = ShardStore(Path(settings.data_root))
+    store = ShardStore.of(settings)
     inputs = inputs_digest({file.name: file_sha256(file) for file in files})
     shares = {"validation": settings.dataset.validation_share, "test": settings.dataset.test_share}
     recipe = stage_recipe("dataset", {"imported": inputs, "language": language, "shares": shares})

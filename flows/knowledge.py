@@ -4,7 +4,6 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 
 from prefect.runtime import flow_run
 
@@ -24,7 +23,7 @@ def collect(settings: Settings, refresh: Sequence[str] = ()) -> stage.StageResul
     started = time.monotonic()
     knowledge.check(settings)
     recipe = recipes.knowledge_recipe(settings)
-    store = ShardStore(Path(settings.data_root))
+    store = ShardStore.of(settings)
     shards: dict[str, ShardRef] = {}
     by_language: dict[str, list[ShardRef]] = {}
     found: dict[str, ShardRef] = {}
@@ -63,7 +62,7 @@ def asked_anew(settings: Settings) -> Settings:
 def _profiles(
     settings: Settings, language: str, recipe: str, characters: ShardRef, pages: Sequence[ShardRef], refresh: Sequence[str]
 ) -> dict[str, ShardRef]:
-    store = ShardStore(Path(settings.data_root))
+    store = ShardStore.of(settings)
     members: list[list[Character]] = [[] for _ in range(settings.shards)]
     for character in store.read(characters, Character):
         members[shard_of(character.qid, settings.shards)].append(character)

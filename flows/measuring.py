@@ -91,7 +91,7 @@ def measure(settings: Settings, tests: Tests, models: Sequence[ModelSettings]) -
 
 def account(settings: Settings, tests: Tests, measured: Sequence[Measured]) -> Ledger:
     """The sum of all ledgers, checked and shown as artifacts."""
-    store = ShardStore(Path(settings.data_root))
+    store = ShardStore.of(settings)
     ledgers = [
         stage.account("predictions", store, _all(measured, "predicted")),
         stage.account("judgements", store, _all(measured, "judged")),
@@ -104,7 +104,7 @@ def account(settings: Settings, tests: Tests, measured: Sequence[Measured]) -> L
 
 def contestants(settings: Settings, measured: Sequence[Measured]) -> list[Contestant]:
     """The models with their scores, as reports show them."""
-    store = ShardStore(Path(settings.data_root))
+    store = ShardStore.of(settings)
     bootstrap, seed = settings.evaluation.bootstrap, settings.evaluation.seed
     made = []
     for one in measured:

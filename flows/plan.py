@@ -70,7 +70,7 @@ def _row(settings: Settings, stage: str, output: str, recipe: str, cost: str) ->
 def _where(settings: Settings, output: str, recipe: str, value: Any) -> str:
     if "folder" in value:
         return str(value["folder"])
-    store = ShardStore(Path(settings.data_root))
+    store = ShardStore.of(settings)
     refs = [ref for refs in handover.take(settings, output, recipe, "").values() for ref in refs]
     broken = sum(not store.is_intact(ref) for ref in refs)
     return f"{sum(ref.rows for ref in refs)} rows in {len(refs)} shards" + (f", {broken} to recompute" if broken else "")
@@ -129,7 +129,7 @@ def _training(settings: Settings) -> Row:
 
 def _estimate(settings: Settings) -> Estimate:
     profiles = handover.take(settings, "profiles", recipes.knowledge_recipe(settings), "collect")
-    store, generator = ShardStore(Path(settings.data_root)), resources.generator(settings, settings.generation)
+    store, generator = ShardStore.of(settings), resources.generator(settings, settings.generation)
     lengths = {kept.purpose: kept.tokens / kept.completions for kept in resources.memo(settings).kept() if kept.completions}
     total = Estimate(0, 0, 0)
     for language, refs in profiles.items():

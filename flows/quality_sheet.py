@@ -19,7 +19,7 @@ def write(settings: Settings, count: int) -> list[Path]:
         InvalidInput: There are no dialogues for these settings.
     """
     recipe = recipes.simulation_recipe(settings)
-    store = ShardStore(Path(settings.data_root))
+    store = ShardStore.of(settings)
     shards = handover.take(settings, "dialogues", recipe, "simulate")
     dialogues = itertools.chain.from_iterable(store.read(ref, Dialogue) for refs in shards.values() for ref in refs)
     rows = query_quality.sample(dialogues, settings.generation.model, count)

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 from ditto_core.errors import InvalidInput
 from ditto_core.ledger import Ledger
@@ -20,7 +19,7 @@ def simulate(settings: Settings, refresh: Sequence[str] = ()) -> stage.StageResu
     stage.check_refresh(settings, refresh)
     started, calls, tokens = time.monotonic(), resources.model_calls(), resources.new_tokens()
     recipe = recipes.simulation_recipe(settings)
-    store = ShardStore(Path(settings.data_root))
+    store = ShardStore.of(settings)
     profiles = handover.take(settings, "profiles", recipes.knowledge_recipe(settings), "collect")
     pairs = {
         language: [simulation.pair_roles.with_options(task_run_name=f"pairs-{language}")(settings, language, recipe, refs)]

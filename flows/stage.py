@@ -4,7 +4,6 @@ import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
-from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from prefect import Flow, Task, flow, get_run_logger
@@ -112,7 +111,7 @@ def submit(
     held = f" ({span(roles)})" if roles else ""
     name = f"{task.name}-{key.name}{held}".replace("{", "{{").replace("}", "}}")  # Prefect fills names in as templates
     if f"{task.name}-{key.name}" in refresh:
-        ShardStore(Path(settings.data_root)).discard(key)
+        ShardStore.of(settings).discard(key)
     return task.with_options(task_run_name=name, result_storage=policies.results_folder(settings)).submit(
         key, settings, *arguments
     )

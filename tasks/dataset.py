@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
-from pathlib import Path
 
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
@@ -51,7 +50,7 @@ def assemble_examples(key: ShardKey, settings: Settings, language: str, dialogue
 @task(name="publish", cache_policy=NO_CACHE)
 def publish_dataset(settings: Settings, recipe: str, shards: Sequence[ShardRef], stages: publish.Stages) -> publish.DatasetRef:
     """Write the dataset folder with its card and test file; one that is there and whole is left as it is."""
-    store = ShardStore(Path(settings.data_root))
+    store = ShardStore.of(settings)
     shown = settings.shown()
     ref = publish.publish(store, recipe, shards, stages, shown, wikiroleeval.write_test)
     get_run_logger().info("dataset %s: %s", ref.folder, ref.rows)

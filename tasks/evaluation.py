@@ -133,7 +133,7 @@ def _shards(
     settings: Settings, stage: str, record: type[Row], rows: Sequence[Row], session: Callable[[Row], Example], source: str
 ) -> Shards:
     """Rows that came from a file, as shards by language and by the hash of their role."""
-    store, recipe = ShardStore(Path(settings.data_root)), stage_recipe("evaluation", {"from a file": stage})
+    store, recipe = ShardStore.of(settings), stage_recipe("evaluation", {"from a file": stage})
     found: dict[str, list[ShardRef]] = {}
     for language in sorted({session(row).language for row in rows}):
         languages.load(language)

@@ -55,7 +55,7 @@ def collect_characters(settings: Settings, language: str, recipe: str) -> ShardR
         get_run_logger().info("%s: %d for %d characters", note, number, ledger.inputs)
     reporting.log_ledger(f"characters of {language}", ledger)
     key = ShardKey("characters", recipe, language, digest(characters))
-    return ShardStore(Path(settings.data_root)).write(key, Character, characters, ledger)
+    return ShardStore.of(settings).write(key, Character, characters, ledger)
 
 
 def _endpoint(settings: Settings) -> AbstractContextManager[str]:
@@ -85,7 +85,7 @@ def _notes(source: Source | None) -> Counter[str]:
 @policies.source_task(name="pages")
 def read_pages(settings: Settings, language: str, recipe: str, characters: ShardRef) -> list[ShardRef]:
     """Read the articles of all characters in one pass over the dump or the API: one file a shard."""
-    store = ShardStore(Path(settings.data_root))
+    store = ShardStore.of(settings)
     shard_by_title = {
         character.title: shard_of(character.qid, settings.shards) for character in store.read(characters, Character)
     }

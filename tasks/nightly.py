@@ -1,7 +1,5 @@
 """Task of the nightly flow: the dataset of a night becomes a dated version, and old versions go."""
 
-from pathlib import Path
-
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
@@ -20,7 +18,7 @@ def record_version(settings: Settings, made: Version, keep: int) -> tuple[Versio
     Returns:
         The newest version, and in one line what changed.
     """
-    store, logger = ShardStore(Path(settings.data_root)), get_run_logger()
+    store, logger = ShardStore.of(settings), get_run_logger()
     before = next(reversed(versions.all_versions(store.data_root)), None)
     if before is not None and before.dataset == made.dataset:
         logger.info("nothing changed since %s", before.name)

@@ -53,7 +53,7 @@ class VerifiedShard(CachePolicy):
         assert isinstance(settings, Settings)
         name = digest(key)
         record = results_folder(settings) / name
-        if record.exists() and ShardStore(Path(settings.data_root)).find(key) is None:
+        if record.exists() and ShardStore.of(settings).find(key) is None:
             record.unlink(missing_ok=True)
         return name
 
@@ -105,7 +105,7 @@ def compute_once(
     Raises:
         Superseded: This process stood still for so long that another took the shard over; nothing is written.
     """
-    store = ShardStore(Path(settings.data_root))
+    store = ShardStore.of(settings)
     with leases.hold(store.lock_path(key)) as lease:
         done = store.find(key)
         if done is not None:

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
@@ -20,7 +19,7 @@ from tasks import policies, reporting, resources
 @task(name="pairs", cache_policy=NO_CACHE)
 def pair_roles(settings: Settings, language: str, recipe: str, profiles: Sequence[ShardRef]) -> ShardRef:
     """Put all roles of a language on the ring and write down who is paired with whom."""
-    store = ShardStore(Path(settings.data_root))
+    store = ShardStore.of(settings)
     known = {profile.character.qid: profile for profile in _read(store, profiles)}
     partners = pairing.partners([pairing.candidate(profile) for profile in known.values()], settings.simulation.partners)
     askers: dict[str, list[str]] = {qid: [] for qid in known}

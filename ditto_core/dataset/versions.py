@@ -5,6 +5,7 @@ Output:  versions/2026-11-24/: the dataset's files, CHANGELOG.md, version.json. 
 
 A version is prepared beside its place and renamed whole, then `latest` is replaced in one step: a reader sees the last good
 version or the new one, never half of either. Files that a version shares with its dataset are hard links where the disk has them.
+In a shared store, which knows no links, a version is whole when its version.json is there.
 """
 
 import json
@@ -15,10 +16,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ditto_core.records import Profile
-from ditto_core.shards import ShardRef, ShardStore, explained, lost_path, manifest_path, write_text
+from ditto_core.shards import ShardRef, ShardStore, explained, write_text
 
 LATEST = "latest"
 _FOLDER = "versions"
+_VERSION = "version.json"
 
 Lost = Mapping[str, Mapping[str, int]]
 """Stage -> reason -> number of rows that are not in the output."""
@@ -66,7 +68,7 @@ class Changes:
 
 def all_versions(data_root: Path) -> list[Version]:
     """The versions that are there, oldest first."""
-    found = (_read(path) for path in (data_root / _FOLDER).glob("*/version.json") if path.parent.name != LATEST)
+    found = (_read(path) for path in (data_root / _FOLDER).glob(f"*/{_VERSION}") if path.parent.name != LATEST)
     return sorted(found, key=lambda version: _order(version.name))
 
 
@@ -123,7 +125,7 @@ def write(store: ShardStore, version: Version, text: str) -> None:
         try:
             shutil.copytree(store.data_root / version.dataset, draft, copy_function=_link)
             write_text(draft / "CHANGELOG.md", text)
-            write_text(draft / "version.json", json.dumps(asdict(version), indent=1, sort_keys=True) + "\n")
+            write_text(draft / _VERSION, json.dumps(asdict(version), indent=1, sort_keys=True) + "\n")
             draft.rename(place)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
@@ -131,6 +133,7 @@ def write(store: ShardStore, version: Version, text: str) -> None:
         pointer.unlink(missing_ok=True)
         pointer.symlink_to(version.name)
         pointer.replace(place.with_name(LATEST))
+    store.share_folder(version.folder, last=_VERSION)
 
 
 def prune(store: ShardStore, keep: int, in_use: frozenset[str]) -> list[str]:
@@ -150,15 +153,10 @@ def prune(store: ShardStore, keep: int, in_use: frozenset[str]) -> list[str]:
         shutil.rmtree(store.data_root / version.folder)
         if version.dataset not in needed:
             shutil.rmtree(store.data_root / version.dataset, ignore_errors=True)
+        if store.shared is not None:
+            store.shared.remove(version.folder)
     for uri in _uris(old) - needed:
-        path = store.path(uri)
-        for file in (
-            manifest_path(path),
-            path,
-            lost_path(path),
-            path.with_suffix(".lock"),
-        ):  # the manifest first: half a shard is none
-            file.unlink(missing_ok=True)
+        store.remove(uri)
     return [version.name for version in old]
 
 

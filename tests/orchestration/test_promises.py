@@ -108,6 +108,17 @@ def test_a_deleted_and_a_corrupted_shard_are_made_again_from_the_memo(ditto: Dit
     assert (result["model_calls"], shards(root)) == (0, clean.bytes)
 
 
+def test_another_machine_finds_what_the_shared_store_holds(ditto: Ditto, clean: Clean, tmp_path: Path) -> None:
+    shared = ["--set", f"shared_store=file://{tmp_path}/shared"]
+    made = {}
+    for machine in ("one", "another"):  # the second has no memo of the first's answers
+        root = tmp_path / machine
+        ditto("collect", root, *shared)
+        calls = ditto("simulate", root, *shared)["model_calls"]
+        made[machine] = calls, shards(root)
+    assert made == {"one": (clean.calls, clean.bytes), "another": (0, clean.bytes)}
+
+
 def test_chosen_shards_are_made_again_by_name(ditto: Ditto, clean: Clean, root: Path) -> None:
     made = written(root)
     result = ditto("simulate", root, "--refresh", "dialogues-en-0001")

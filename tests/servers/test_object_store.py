@@ -1,0 +1,141 @@
+"""A shared store: what one machine made, another finds, on a disk, in memory and on a real S3-compatible server."""
+
+import uuid
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from fixtures import s3
+
+from ditto_core.dataset import versions
+from ditto_core.dataset.versions import Version
+from ditto_core.errors import BrokenPromise, InvalidInput, RowFailed, SourceUnavailable
+from ditto_core.ledger import Ledger
+from ditto_core.object_store import ObjectStore
+from ditto_core.records import Section
+from ditto_core.shards import ShardKey, ShardRef, ShardStore, lost_path, manifest_path
+
+KEY = ShardKey("stage", "recipe" * 8, "en-0003", "inputs" * 8)
+ROWS = [Section("a", "one"), Section("b", "two")]
+
+
+@pytest.fixture(scope="module")
+def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with s3.running(tmp_path_factory.mktemp("s3")):
+        yield "s3://ditto"
+
+
+@pytest.fixture(params=["file", "memory", "s3"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    places = {"file": f"file://{tmp_path}/shared", "memory": f"memory://{uuid.uuid4().hex}"}
+    return places.get(request.param) or f"{request.getfixturevalue('bucket')}/{uuid.uuid4().hex}"
+
+
+@pytest.fixture
+def here(tmp_path: Path, url: str) -> ShardStore:
+    return ShardStore(tmp_path / "here", ObjectStore(url))
+
+
+@pytest.fixture
+def there(tmp_path: Path, url: str) -> ShardStore:
+    return ShardStore(tmp_path / "there", ObjectStore(url))
+
+
+def write(store: ShardStore, *, lost: str = "response_cut") -> ShardRef:
+    ledger = Ledger(inputs=3, ok=2)
+    ledger.fail("a row", RowFailed(lost, "", raw="as it came"))
+    return store.write(KEY, Section, ROWS, ledger)
+
+
+def test_a_shard_of_one_machine_is_found_by_another(here: ShardStore, there: ShardStore) -> None:
+    ref = write(here)
+    assert there.find(KEY) == ref
+    assert list(there.read(ref, Section)) == ROWS
+    assert there.ledger(ref).failed == {"response_cut": 1}
+    assert [loss.raw for _, loss in there.losses(ref)] == ["as it came"]
+
+
+@pytest.mark.parametrize("how", ["read", "ledger"])
+def test_a_reference_is_enough_to_fetch_a_shard(here: ShardStore, there: ShardStore, how: str) -> None:
+    ref = write(here)
+    found = list(there.read(ref, Section)) if how == "read" else there.ledger(ref).ok
+    assert found == (ROWS if how == "read" else 2)
+
+
+def test_a_shard_that_was_sent_in_part_is_none(here: ShardStore, there: ShardStore) -> None:
+    ref = write(here)
+    for path in (manifest_path, lost_path):
+        assert here.shared is not None
+        here.shared.remove(path(here.path(ref.uri)).relative_to(here.data_root).as_posix())
+        assert there.find(KEY) is None
+        assert not there.path(ref.uri).exists()
+
+
+def test_what_was_altered_on_the_way_is_not_trusted(here: ShardStore, there: ShardStore, tmp_path: Path) -> None:
+    ref = write(here)
+    (tmp_path / "other").write_bytes(b"something else")
+    assert here.shared is not None
+    here.shared.put(tmp_path / "other", ref.uri)
+    assert there.find(KEY) is None
+    with pytest.raises(BrokenPromise, match="gone or was altered"):
+        list(there.read(ref, Section))
+
+
+def test_what_was_altered_here_is_fetched_again(here: ShardStore) -> None:
+    ref = write(here)
+    here.path(ref.uri).write_bytes(b"something else")
+    assert here.find(KEY) == ref
+    assert list(here.read(ref, Section)) == ROWS
+
+
+def test_a_shard_that_another_machine_finished_later_replaces_ours(here: ShardStore, there: ShardStore) -> None:
+    write(here, lost="engine_unavailable")
+    assert here.find(KEY) is None
+    ref = write(there)
+    assert list(here.read(ref, Section)) == ROWS
+    assert here.find(KEY) == ref
+
+
+def test_a_discarded_shard_is_missing_on_every_machine(here: ShardStore, there: ShardStore) -> None:
+    write(here)
+    here.discard(KEY)
+    assert here.find(KEY) is None
+    assert there.find(KEY) is None
+
+
+def test_a_version_is_sent_whole_and_leaves_with_its_shards(here: ShardStore, url: str) -> None:
+    ref = write(here)
+    shared = ObjectStore(url)
+    folder = here.data_root / "datasets" / "one"
+    folder.mkdir(parents=True)
+    (folder / "train.parquet").write_bytes(b"rows")
+    old = Version("2026-11-24", "datasets/one", {"train": 1}, {}, {"profiles": [ref]})
+    versions.write(here, old, "# the first")
+    assert all(shared.has(f"versions/2026-11-24/{name}") for name in ("train.parquet", "CHANGELOG.md", "version.json"))
+    versions.write(here, replace(old, name="2026-11-25", shards={"profiles": []}), "# the second")
+    assert versions.prune(here, 1, frozenset()) == ["2026-11-24"]
+    assert shared.has("versions/2026-11-25/version.json")
+    assert not shared.has("versions/2026-11-24/version.json")
+    assert not shared.has(ref.uri)
+
+
+def test_what_no_bucket_takes_is_said_in_words(bucket: str, tmp_path: Path) -> None:
+    store = ShardStore(tmp_path, ObjectStore("s3://nobody-made-this/ditto"))
+    with pytest.raises(InvalidInput, match=r"refused 'shards/.*AWS_SECRET_ACCESS_KEY") as caught:
+        write(store)
+    assert s3.SECRET not in str(caught.value)
+
+
+def test_an_unknown_kind_of_url_is_named_before_anything_is_made() -> None:
+    with pytest.raises(InvalidInput, match=r"shared_store 'nowhere://x' cannot be used.*s3://bucket/ditto"):
+        ObjectStore("nowhere://x")
+
+
+def test_a_server_that_is_gone_is_asked_again_later(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name, value in (s3.KEYS | {"AWS_ENDPOINT_URL": "http://127.0.0.1:1"}).items():
+        monkeypatch.setenv(name, value)
+    with s3.fresh_connections():
+        store = ShardStore(tmp_path, ObjectStore("s3://ditto/x"))
+        with pytest.raises(SourceUnavailable, match="shared_store 's3://ditto/x' failed at"):
+            write(store)
