@@ -118,8 +118,12 @@ class ShardStore:
 
         A shard with rows whose engine did not answer is usable but not finished: the next run asks for these again.
         """
-        found = self._finished(key)
-        return self._finished(key) if found is None and self._fetch(key.uri) else found
+        found, path = self._finished(key), self.path(key.uri)
+        if found is None:
+            return self._finished(key) if self._fetch(key.uri) else None
+        if self.shared is not None and not self.shared.has(self._uri(manifest_path(path))):
+            self._send(path)  # made before there was a shared store, or the connection broke off
+        return found
 
     def is_intact(self, ref: ShardRef) -> bool:
         """Whether the file and that of its losses have the bytes that the reference and the manifest name; fetched if need be."""
@@ -157,9 +161,7 @@ class ShardStore:
         manifest = {"key": asdict(key), "sha256": ref.sha256, "rows": ref.rows, "lost": file_sha256(beside)}
         whole = _pretty(manifest | {"ledger": ledger.as_dict()})
         write_atomically(manifest_path(path), lambda file: file.write(whole))
-        if self.shared is not None:
-            for file in _files(path):
-                self.shared.put(file, self._uri(file))
+        self._send(path)
         return ref
 
     def read(self, ref: ShardRef, record: type[Record], columns: list[str] | None = None) -> Iterator[Record]:
@@ -227,6 +229,11 @@ class ShardStore:
     def lock_path(self, key: ShardKey) -> Path:
         """The file that whoever computes the shard holds meanwhile."""
         return self.path(key.uri).with_suffix(".lock")
+
+    def _send(self, path: Path) -> None:
+        if self.shared is not None:
+            for file in _files(path):
+                self.shared.put(file, self._uri(file))
 
     def _fetch(self, uri: str) -> bool:
         """Fetch a shard as another machine made it; False if there is none."""

@@ -27,7 +27,7 @@ _SHAPES = {
 
 
 def plan(settings: Settings, *, tokens_per_second: float | None = None, budget: int | None = None) -> list[Row]:
-    """One row a stage: "cached", "stale" or "missing", why, and what it costs at most.
+    """One row a stage: "cached", "stale" or "missing", why, and what it costs.
 
     Args:
         tokens_per_second: New tokens per second of the engine; None is what the last simulation with this model reached.
@@ -109,8 +109,8 @@ def _simulation(settings: Settings, tokens_per_second: float | None) -> Row:
     rate = tokens_per_second or _last_rate(settings)
     time = f"about {needed.new_tokens / rate:,.0f} s" if rate else "time is known after a first run, or with --tokens-per-second"
     cost = (
-        f"at most {needed.requests:,} requests, {needed.prompt_tokens:,} tokens in and {needed.new_tokens:,} out, {time}; "
-        f"what the memo knows is free"
+        f"about {needed.requests:,} requests, {needed.prompt_tokens:,} tokens in and {needed.new_tokens:,} out, {time}, and more "
+        f"where lists of questions cannot be read and are drawn again; what the memo knows is free"
     )
     row = _row(settings, "simulate", "dialogues", recipe, cost)
     if row["state"] == "cached":

@@ -3,7 +3,7 @@
 Input:   some of the profiles, how many roles there are, and how long replies were so far.
 Output:  requests and tokens. Prompts are rendered and counted as the run would; replies are taken to be as long as earlier ones.
 
-Example: 4,000 roles -> 4,000 requests for questions and at most 24,000 for answers, 31 million tokens in, 3 million out.
+Example: 4,000 roles -> 4,000 requests for questions and 24,000 for answers, 31 million tokens in, 3 million out.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +23,7 @@ _ASSUMED = {"queries": 200.0, "responses": 150.0}
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What a run asks at most, if each list of questions is valid at the first draw.
+    """What a run asks if each list of questions is valid at the first draw, and nothing is in the memo.
 
     Attributes:
         requests: For questions and answers together.

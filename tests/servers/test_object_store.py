@@ -72,6 +72,38 @@ def test_a_shard_that_was_sent_in_part_is_none(here: ShardStore, there: ShardSto
         assert not there.path(ref.uri).exists()
 
 
+def test_what_was_made_before_there_was_a_shared_store_is_sent_when_it_is_next_looked_for(
+    here: ShardStore, there: ShardStore
+) -> None:
+    ref = write(ShardStore(here.data_root))
+    assert there.find(KEY) is None
+    assert here.find(KEY) == ref
+    assert there.find(KEY) == ref
+
+
+class BreaksOff(ObjectStore):
+    """Loses the connection when the third file is sent."""
+
+    sent = 0
+
+    def put(self, path: Path, name: str) -> None:
+        self.sent += 1
+        if self.sent == 3:
+            raise SourceUnavailable("the connection is gone")
+        super().put(path, name)
+
+
+def test_a_connection_that_breaks_off_leaves_no_shard_and_the_next_try_sends_it(
+    tmp_path: Path, url: str, there: ShardStore
+) -> None:
+    here = ShardStore(tmp_path / "here", BreaksOff(url))
+    with pytest.raises(SourceUnavailable):
+        write(here)
+    assert there.find(KEY) is None
+    ref = here.find(KEY)
+    assert there.find(KEY) == ref is not None
+
+
 def test_what_was_altered_on_the_way_is_not_trusted(here: ShardStore, there: ShardStore, tmp_path: Path) -> None:
     ref = write(here)
     (tmp_path / "other").write_bytes(b"something else")
