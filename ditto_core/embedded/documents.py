@@ -94,7 +94,12 @@ class Writer:
         language: Whose prompts are rendered.
         world: May be empty.
         count_tokens: Length of a text, for the budget of a profile.
+
+    Attributes:
+        minimal_pairs: Whether most foreign questions have the form of an own one, so that only the name tells them apart.
     """
+
+    minimal_pairs = True
 
     def __init__(self, random: Random, language: Language, world: World, count_tokens: Callable[[str], int]) -> None:
         self._random = random
@@ -225,7 +230,7 @@ class Writer:
         """A claim of somebody else, of which nothing stands in the profile's text."""
         random = self._random
         for _ in range(50):
-            if like is not None and random.random() < 0.7:
+            if like is not None and self.minimal_pairs and random.random() < 0.7:
                 claim = self.inventor.like(like)
             elif self._world.playable and random.random() < 0.5:
                 claims = random.choice(self._world.playable).character.claims

@@ -3,7 +3,7 @@
 In:     the embedded world, a number of minutes or tokens, a random seed.
 Out:    a Qwen3 model in bfloat16 safetensors, and its tokenizer with the chat template, in
         `embedded.seed_folder()`.
-Source: ours. Muon: Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks".
+Source: ours.
 
     python -m ditto_core.embedded.pretrain --minutes 40 --name embedded-small
 
@@ -41,6 +41,7 @@ from ditto_core import languages
 from ditto_core.embedded import seed_folder
 from ditto_core.embedded.documents import COPYING, Document, World, Writer
 from ditto_core.embedded.known import load_world
+from ditto_core.embedded.muon import Muon
 from ditto_core.errors import BrokenPromise
 
 RECORD = "pretraining.json"
@@ -63,6 +64,7 @@ class Recipe:
         other_rate: Learning rate of AdamW, for embeddings and norms.
         decay: Last share of the run, in which the rates fall to a thirtieth.
         rate_share: Of both rates; below 1 for a run that continues another.
+        without: One of `PARTS`, left out to see what it is good for; "" is none.
     """
 
     minutes: float = 40.0
@@ -80,54 +82,22 @@ class Recipe:
     decay: float = 0.4
     save_minutes: float = 4.0
     rate_share: float = 1.0
+    without: str = ""
 
     def rates(self) -> tuple[float, float]:
         """Peaks of Muon's and AdamW's learning rates."""
-        return self.matrix_rate * self.rate_share, self.other_rate * self.rate_share
+        matrix_rate = self.other_rate if self.without == "muon" else self.matrix_rate
+        return matrix_rate * self.rate_share, self.other_rate * self.rate_share
 
+
+PARTS = ("curriculum", "minimal pairs", "muon")
+"""Of a recipe: short lists to copy first, then growing documents; foreign questions in the form of own ones; Muon, not AdamW."""
 
 SIZES: dict[str, dict[str, Any]] = {
     "embedded": {},
     "embedded-small": {"hidden": 96, "layers": 3, "heads": 3, "shared_heads": 3, "feed_forward": 256},
 }
 """Name of a bundled seed -> what of its recipe is its own."""
-
-
-class Muon(torch.optim.Optimizer):
-    """Muon in float32, matrices of one shape stacked (torch's own works in bfloat16, one by one)."""
-
-    def __init__(self, matrices: Sequence[torch.nn.Parameter], rate: float, momentum: float = 0.95, decay: float = 0.01) -> None:
-        super().__init__(list(matrices), {"lr": rate})
-        self._momentum, self._decay = momentum, decay
-        self._groups: dict[tuple[int, ...], list[torch.nn.Parameter]] = {}
-        for matrix in matrices:
-            self._groups.setdefault(tuple(sorted(matrix.shape)), []).append(matrix)
-        self._moments = {shape: torch.zeros(len(group), *shape) for shape, group in self._groups.items()}
-
-    @torch.no_grad()
-    def step(self, closure: Any = None) -> None:  # type: ignore[override]
-        """Move every matrix along its orthogonalised momentum."""
-        rate = self.param_groups[0]["lr"]
-        for shape, group in self._groups.items():
-            gradients = torch.stack([_lying(matrix.grad, shape) for matrix in group if matrix.grad is not None])
-            moment = self._moments[shape].lerp_(gradients, 1 - self._momentum)
-            update = _orthogonal(gradients.lerp(moment, self._momentum))
-            for matrix, change in zip(group, update, strict=True):
-                scale = max(1.0, matrix.shape[0] / matrix.shape[1]) ** 0.5
-                matrix.mul_(1 - rate * self._decay).add_(_lying(change, tuple(matrix.shape)), alpha=-rate * scale)
-
-
-def _lying(matrix: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
-    return matrix if tuple(matrix.shape) == shape else matrix.T
-
-
-def _orthogonal(stack: torch.Tensor) -> torch.Tensor:
-    """Newton-Schulz iteration towards the nearest orthogonal matrix; its coefficients are Muon's."""
-    found: torch.Tensor = stack / (stack.flatten(1).norm(dim=1)[:, None, None] + 1e-7)
-    for _ in range(5):
-        square = found @ found.mT
-        found = 3.4445 * found + (-4.7750 * square + 2.0315 * square @ square) @ found
-    return found
 
 
 def train_tokenizer(world: World, recipe: Recipe) -> PreTrainedTokenizerFast:
@@ -249,6 +219,10 @@ def losses(model: Qwen3ForCausalLM, batch: Batch) -> tuple[torch.Tensor, torch.T
     return found, torch.nonzero(wanted)[:, 0]
 
 
+def _adam(parameters: Sequence[torch.nn.Parameter]) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(parameters, betas=(0.9, 0.98), weight_decay=0.0)  # the rate is set before each step
+
+
 class Trainer:
     """One process's part in the training."""
 
@@ -266,16 +240,17 @@ class Trainer:
         )
         encoder = Encoder(self._tokenizer)
         writer = Writer(Random(recipe.seed * 1000 + 11 + self._rank), languages.load("en"), world, encoder.count)
+        writer.minimal_pairs = recipe.without != "minimal pairs"
         check_template(self._tokenizer, encoder, writer.answers())
         self._share, self._tokens, self._step = 0.0, 0, 0
-        self._copied_at = -9.0 if start else None
+        self._copied_at = -9.0 if start or recipe.without == "curriculum" else None
         pad = token_id(self._tokenizer, _PAD)
         self._batches = batches(writer, encoder, recipe.batch_tokens, pad, self._progress)
         matrices = [p for name, p in self._model.named_parameters() if p.ndim == 2 and "embed" not in name]
         self._others = [p for name, p in self._model.named_parameters() if p.ndim < 2 or "embed" in name]
         self._optimizers: list[torch.optim.Optimizer] = [
-            Muon(matrices, recipe.matrix_rate),
-            torch.optim.AdamW(self._others, lr=recipe.other_rate, betas=(0.9, 0.98), weight_decay=0.0),
+            _adam(matrices) if recipe.without == "muon" else Muon(matrices, recipe.matrix_rate),
+            _adam(self._others),
         ]
         self._means: dict[str, float] = {}
         self._began, self._cpu = time.monotonic(), time.process_time()
@@ -396,12 +371,13 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=None, help="folder; the seed's own in the package by default")
     parser.add_argument("--start", type=Path, default=None, help="continue from this folder's weights and tokenizer")
     parser.add_argument("--rate-share", type=float, default=1.0, help="of the learning rates")
+    parser.add_argument("--without", choices=PARTS, default="", help="leave a part of the recipe out")
     given = parser.parse_args()
     if given.processes > 1:
         return launch(given.processes, sys.argv[1:])
     recipe = Recipe(
         minutes=given.minutes, tokens=given.tokens, seed=given.seed, save_minutes=given.save_minutes,
-        rate_share=given.rate_share, **SIZES[given.name],
+        rate_share=given.rate_share, without=given.without, **SIZES[given.name],
     )  # fmt: skip
     Trainer(recipe, given.out or seed_folder(given.name), given.start).run()
     return 0

@@ -1,11 +1,12 @@
 """Scores: how well the shipped seed does what the pipeline asks of it.
 
 In:     the seed's folder, the embedded world, characters invented with a random seed that training
-        did not use.
+        did not use, and facts that `ditto collect` found of other people, if there are any.
 Out:    a table, printed and written into the model card `seed/README.md`.
-Source: ours. Decoding is greedy; prompts are those of the pipeline.
+Source: ours. Decoding is greedy; prompts are those of the pipeline. Intervals: Wilson 1927, at 95 %.
 
     python -m ditto_core.embedded.scores
+    python -m ditto_core.embedded.scores --beside "seed 1=/tmp/one" --beside "seed 2=/tmp/two"
 
 Example row: exact answers with the profile, invented characters, question names a year's event | 0.93 | 100
 """
@@ -29,10 +30,12 @@ from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 from ditto_core import languages
 from ditto_core.embedded import phrasing, seed_folder
 from ditto_core.embedded.documents import QUESTIONS, Writer, chat
+from ditto_core.embedded.invented import article
 from ditto_core.embedded.known import load_world
 from ditto_core.embedded.pretrain import RECORD
 from ditto_core.evaluation.unknown_rejection import refuses
-from ditto_core.records import Claim, Message, Profile
+from ditto_core.records import Character, Claim, Message, Profile, from_table
+from ditto_core.shards import read_groups
 
 _UNSEEN_SEED = 90_210
 _BATCH = 32
@@ -50,6 +53,16 @@ class Score:
     name: str
     share: float
     cases: int
+
+    def interval(self) -> tuple[float, float]:
+        """Wilson's 95 % interval of the share."""
+        if not self.cases:
+            return 0.0, 1.0
+        z = 1.96
+        middle = self.share + z * z / (2 * self.cases)
+        spread = z * math.sqrt(self.share * (1 - self.share) / self.cases + z * z / (4 * self.cases**2))
+        scale = 1 + z * z / self.cases
+        return (middle - spread) / scale, (middle + spread) / scale
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +118,8 @@ class Seed:
 class Examiner:
     """Sets the questions and marks the replies."""
 
-    def __init__(self, seed: Seed, cases: int, show: int = 0) -> None:
-        self._seed, self._cases, self._show = seed, cases, show
+    def __init__(self, seed: Seed, cases: int, show: int = 0, others: Sequence[Profile] = ()) -> None:
+        self._seed, self._cases, self._show, self._others = seed, cases, show, others
         self._random = Random(_UNSEEN_SEED)
         self._language = languages.load("en")
         self._world = load_world()
@@ -116,7 +129,12 @@ class Examiner:
     def scores(self) -> Iterable[Score]:
         """All rows, one after the other."""
         unseen = [self._writer.invented() for _ in range(self._cases)]
-        groups = {"invented": unseen, "world, train": self._world.playable, "world, held out": self._held_out}
+        groups = {
+            "invented": unseen,
+            "other people": self._others,
+            "world, train": self._world.playable,
+            "world, held out": self._held_out,
+        }
         for group, profiles in groups.items():
             if profiles:
                 yield from self._with_profile(group, profiles)
@@ -263,32 +281,53 @@ def _mean(values: Iterable[bool]) -> float:
     return sum(listed) / len(listed) if listed else 0.0
 
 
-def table(scores: Sequence[Score]) -> str:
-    """The rows in Markdown."""
-    rows = [f"| {score.name} | {score.share:.2f} | {score.cases} |" for score in scores]
-    return "\n".join(["| what | share | cases |", "|---|---|---|", *rows])
+def table(scores: Sequence[Score], beside: Mapping[str, Sequence[Score]]) -> str:
+    """The rows in Markdown, with a column for each model beside the shipped one."""
+    shares = {name: {score.name: f"{score.share:.2f}" for score in found} for name, found in beside.items()}
+    lines = [["what", "share", "95 %", "cases", *beside], ["---"] * (4 + len(beside))]
+    for score in scores:
+        low, high = score.interval()
+        others = [found.get(score.name, "") for found in shares.values()]
+        lines.append([score.name, f"{score.share:.2f}", f"{low:.2f} to {high:.2f}", str(score.cases), *others])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def card(folder: Path, scores: Sequence[Score]) -> str:
-    """The model card: card.txt with what was measured, and what the runs recorded."""
+def card(folder: Path, scores: Sequence[Score], beside: Mapping[str, tuple[Path, Sequence[Score]]]) -> str:
+    """The model card: card.txt with what was measured, and what the runs recorded.
+
+    Args:
+        beside: Name of a column -> the folder of another model, and its scores.
+    """
     world = load_world()
     weights = folder / "model.safetensors"
     with safe_open(weights, "numpy") as file:
         parameters = sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
-    runs = json.loads((folder / RECORD).read_text("utf-8"))
     return Template(Path(__file__).with_name("card.txt").read_text("utf-8")).substitute(
         parameters=f"{parameters / 1e6:.1f} million",
         megabytes=f"{weights.stat().st_size / 1e6:.1f}",
         known=len(world.known),
         playable=len(world.playable),
         held_out=len(world.known) - len(world.playable),
-        runs="\n".join(f"{number}. {_told(run)}" for number, run in enumerate(runs, 1)),
-        scores=table(scores),
+        runs="\n".join(f"{number}. {told}" for number, told in enumerate(_runs(folder), 1)),
+        beside="\n".join(f"- {name}: {'; '.join(_runs(other))}" for name, (other, _) in beside.items()) or "None was measured.",
+        scores=table(scores, {name: found for name, (_, found) in beside.items()}),
     )
 
 
-def _told(run: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in run.items())
+def _runs(folder: Path) -> list[str]:
+    """What each of a model's runs recorded, in words."""
+    runs = json.loads((folder / RECORD).read_text("utf-8"))
+    return [", ".join(f"{name.replace('_', ' ')} {value}" for name, value in run.items() if value != "") for run in runs]
+
+
+def measure(folder: Path, cases: int, show: int, others: Sequence[Profile]) -> list[Score]:
+    """The scores of the model in a folder, printed as they come."""
+    began, found = time.monotonic(), list[Score]()
+    for score in Examiner(Seed(folder), cases, show, others).scores():
+        found.append(score)
+        print(f"{score.share:.2f}  {score.cases:4d}  {score.name}", flush=True)
+    print(f"{folder}: {time.monotonic() - began:.0f} s")
+    return found
 
 
 def main() -> int:
@@ -297,16 +336,21 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, default=seed_folder())
     parser.add_argument("--cases", type=int, default=100)
     parser.add_argument("--show", type=int, default=0, help="replies to print per row")
+    parser.add_argument(
+        "--characters", type=Path, nargs="*", default=[], help="Parquet files that `ditto collect` made of other people"
+    )
+    parser.add_argument("--beside", action="append", default=[], metavar="NAME=FOLDER", help="a column for another model")
     parser.add_argument("--card", action=argparse.BooleanOptionalAction, default=True, help="write README.md into the folder")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    began, found = time.monotonic(), list[Score]()
-    for score in Examiner(Seed(given.folder), given.cases, given.show).scores():
-        found.append(score)
-        print(f"{score.share:.2f}  {score.cases:4d}  {score.name}", flush=True)
-    print(f"{time.monotonic() - began:.0f} s")
+    known = {profile.character.qid for profile in load_world().known}
+    read = [character for path in given.characters for part in read_groups(path) for character in from_table(Character, part)]
+    others = [Profile(one, article([], one.label), "") for one in read if one.qid not in known and one.label]
+    found = measure(given.folder, given.cases, given.show, others)
+    folders = {name: Path(folder) for name, folder in (pair.split("=", 1) for pair in given.beside)}
+    beside = {name: (folder, measure(folder, given.cases, 0, others)) for name, folder in folders.items()}
     if given.card:
-        (given.folder / "README.md").write_text(card(given.folder, found), "utf-8")
+        (given.folder / "README.md").write_text(card(given.folder, found, beside), "utf-8")
     return 0
 
 
