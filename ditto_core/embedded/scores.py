@@ -205,11 +205,9 @@ class Examiner:
             any(question in phrasing.naming_questions(claim) and claim.value in text for claim in claims)
             for question, claims, text in asked
         ]
-        yield Score(
-            f"query simulation: a JSON list of {QUESTIONS} different questions ({group})",
-            _mean(map(bool, lists)),
-            len(lists),
-        )
+        varied = [len(set(questions)) == QUESTIONS for questions in lists]
+        yield Score(f"query simulation: a JSON list of {QUESTIONS} questions ({group})", _mean(map(bool, lists)), len(lists))
+        yield Score(f"query simulation: all {QUESTIONS} of them different ({group})", _mean(varied), len(varied))
         yield Score(f"query simulation: exact question on a fact of the role ({group})", _mean(about), len(about))
         yield Score(f"query simulation: the partner has a part in it too ({group})", _mean(partner_too), len(asked))
 
@@ -263,7 +261,7 @@ def _begins(answers: Sequence[str]) -> Callable[[str], bool]:
 
 
 def _questions(reply: str) -> list[str]:
-    """The questions of a reply in the wanted format, else none."""
+    """The questions of a reply in the wanted format, else none; they may repeat."""
     try:
         found = json.loads(reply)
     except ValueError:
@@ -272,8 +270,7 @@ def _questions(reply: str) -> list[str]:
         return []
     if not all(isinstance(one, dict) and all(isinstance(one.get(key), str) for key in ("question", "reason")) for one in found):
         return []
-    questions = [one["question"] for one in found]
-    return questions if len(set(questions)) == QUESTIONS else []
+    return [one["question"] for one in found]
 
 
 def _mean(values: Iterable[bool]) -> float:
