@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from fixtures.shard_files import shards
 from fixtures.stub_openai import StubServer
 
 from ditto_core.evaluation.wikiroleeval import read_judged, write_predictions, write_test
@@ -95,6 +96,14 @@ def test_a_leaderboard_on_a_test_file_is_scored_reported_and_free_the_second_tim
 
     again = ditto("leaderboard", root, *options)
     assert (again["model_calls"], again["report"]) == (0, found["report"])
+
+
+def test_a_cluster_measures_what_threads_measure(ditto: Ditto, tmp_path: Path) -> None:
+    options = settings(tmp_path)
+    found = {dask: ditto("leaderboard", tmp_path / f"data{dask}", *options, "--set", f"dask={dask}") for dask in ("", "local")}
+    assert found[""]["scores"] == found["local"]["scores"]
+    for stage in ("predictions", "judgements"):
+        assert shards(tmp_path / "data", stage) == shards(tmp_path / "datalocal", stage) != {}
 
 
 def test_prediction_files_of_anyone_are_judged_side_by_side(ditto: Ditto, tmp_path: Path) -> None:
