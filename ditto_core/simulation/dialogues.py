@@ -85,25 +85,31 @@ def simulate(
     index = lru_cache(2 * ROLES_AT_ONCE)(lambda qid: evidence.Index(facts(profiles[qid])))  # a role is in many pairs
     counted = lru_cache(_COUNTED)(generator.count_tokens)
     shard = _Shard(profiles, generator, language, settings, index, counted)
-    return asyncio.run(_simulate(places, shard, on_progress))
+    played = asyncio.run(_played(places, shard, on_progress))
+    ledger = Ledger.total(account for _, account in played)
+    dialogues = [Dialogue(profiles[place.role], tuple(turns)) for place, (turns, _) in zip(places, played, strict=True) if turns]
+    if len(dialogues) < len(places):
+        ledger.notes["no_turns"] = len(places) - len(dialogues)
+    return Simulated(dialogues, ledger)
 
 
-async def _simulate(places: Sequence[Place], shard: "_Shard", on_progress: OnProgress) -> Simulated:
+async def _played(places: Sequence[Place], shard: "_Shard", on_progress: OnProgress) -> list[tuple[list[Turn], Ledger]]:
+    """All sessions, side by side: the turns of each place, and their account."""
     wanted: dict[str, list[Pair]] = defaultdict(list)
     for pair in dict.fromkeys(pair for place in places for pair, _ in _pairs(place)):
         wanted[pair[0]].append(pair)
     lists: dict[Pair, asyncio.Task[_QueryList]] = {}
-    done, lost = 0, Counter[str]()
     room = asyncio.Semaphore(ROLES_AT_ONCE)
+    done, lost = 0, Counter[str]()
 
-    def step(replies: int) -> None:
+    def there_are(replies: int) -> None:
         nonlocal done
         done += replies
         on_progress(done, lost)
 
     async def ask_list(pair: Pair) -> _QueryList:
         found = await shard.ask_list(pair)
-        step(1)
+        there_are(1)
         return found
 
     async def play(place: Place) -> tuple[list[Turn], Ledger]:
@@ -113,17 +119,10 @@ async def _simulate(places: Sequence[Place], shard: "_Shard", on_progress: OnPro
                 lists[pair] = asyncio.create_task(ask_list(pair))
             turns, account = await shard.play(place, {pair: await lists[pair] for pair, _ in _pairs(place)})
         lost.update(account.failed)
-        step(account.inputs)
+        there_are(account.inputs)
         return turns, account
 
-    played = await asyncio.gather(*(play(place) for place in places))
-    ledger = Ledger.total(account for _, account in played)
-    dialogues = [
-        Dialogue(shard.profiles[place.role], tuple(turns)) for place, (turns, _) in zip(places, played, strict=True) if turns
-    ]
-    if len(dialogues) < len(places):
-        ledger.notes["no_turns"] = len(places) - len(dialogues)
-    return Simulated(dialogues, ledger)
+    return await asyncio.gather(*map(play, places))
 
 
 def _pairs(place: Place) -> list[tuple[Pair, Kind]]:
