@@ -1,4 +1,4 @@
-"""Shards on a Dask cluster: the processes of one or many machines that see the same data root and memo.
+"""Shards on a Dask cluster: the processes of one or many machines that see the same memo, and the same data root or shared store.
 
 Dask moves tasks as pickles between its own processes, so a scheduler belongs on a private network, or behind tls://.
 """
@@ -14,7 +14,6 @@ from prefect.tasks import Task
 from prefect_dask import DaskTaskRunner
 
 from ditto_core.errors import InvalidInput
-from flows.workers import SHARDS_AT_ONCE, use_environment
 from tasks import policies, resources
 
 _CONNECT_SECONDS = 30
@@ -61,7 +60,7 @@ class Cluster(DaskTaskRunner):  # type: ignore[misc] # as far as mypy sees it is
     ) -> PrefectFuture[Any]:
         """Start a task; one that asks a model goes to a worker with the resource "GPU", if there is any."""
         needs_gpu = self._has_gpus and policies.ASKS_MODEL in task.tags
-        with dask.annotate(resources={"GPU": 1 / SHARDS_AT_ONCE}) if needs_gpu else nullcontext():
+        with dask.annotate(resources={"GPU": 1 / resources.SHARDS_AT_ONCE}) if needs_gpu else nullcontext():
             started: PrefectFuture[Any] = super().submit(task, parameters, wait_for, dependencies)
         return started
 
@@ -80,4 +79,4 @@ class _Environment(WorkerPlugin):  # type: ignore[misc]
     name = "ditto-environment"
 
     def setup(self, worker: Any) -> None:
-        use_environment()
+        resources.use_environment()

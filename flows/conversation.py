@@ -15,7 +15,6 @@ from ditto_core.knowledge.profiles import verbalise
 from ditto_core.records import Message, Profile
 from ditto_core.settings import Settings
 from ditto_core.shards import ShardStore, write_text
-from flows.workers import use_environment
 from tasks import handover, recipes, resources, training
 
 HELP = "/role NAME · /profile on|off · /save FILE · /help · an empty line ends the talk"
@@ -27,7 +26,7 @@ def converse(settings: Settings, role: str, model: str) -> None:
     Raises:
         InvalidInput: No such role or model.
     """
-    use_environment()
+    resources.use_environment()
     roles = _roles(settings)
     generation = resources.seed_llm(settings).model_copy(update={"model": _folder(settings, model)})
     screen = Screen()

@@ -15,8 +15,8 @@ from ditto_core.errors import DittoError, InvalidInput
 from ditto_core.ledger import Ledger
 from ditto_core.settings import Settings
 from ditto_core.shards import ShardKey, ShardRef, ShardStore
-from flows.workers import Workers, use_environment
-from tasks import leases, policies
+from flows.workers import Workers
+from tasks import leases, policies, resources
 from tasks.handover import Shards
 from tasks.reporting import describe, ledger_artifact, span
 
@@ -74,7 +74,7 @@ def stage_flow(name: str) -> Callable[[Callable[Concatenate[Settings, P], R]], F
     def decorate(function: Callable[Concatenate[Settings, P], R]) -> Flow[Concatenate[Settings, P], R]:
         @wraps(function)
         def living(settings: Settings, *arguments: P.args, **named: P.kwargs) -> R:
-            use_environment()
+            resources.use_environment()
             with leases.hold(leases.runs_folder(settings) / str(flow_run.id)) as lease:
                 try:
                     return function(settings, *arguments, **named)

@@ -1,6 +1,5 @@
 """Where shards are worked on: in threads of the flow's process, or on a Dask cluster, as the setting `dask` says."""
 
-import os
 from collections.abc import Iterable
 from contextlib import ExitStack
 from typing import Any
@@ -11,14 +10,6 @@ from prefect.tasks import Task
 
 from ditto_core.settings import Settings
 from tasks import resources
-
-SHARDS_AT_ONCE = 8
-"""Shards in work at once in one process: enough to keep an engine's batch full across shard edges."""
-
-
-def use_environment() -> None:
-    """Hand the environment's secrets to this process's engines; flows and shards start in processes of others' runners too."""
-    resources.use(api_key=os.environ.get("DITTO_API_KEY", ""))
 
 
 class Workers(TaskRunner[PrefectFuture[Any]]):
@@ -58,7 +49,7 @@ class Workers(TaskRunner[PrefectFuture[Any]]):
 
 def _runner(settings: Settings) -> TaskRunner[Any]:
     if not settings.dask:
-        return ThreadPoolTaskRunner(max_workers=SHARDS_AT_ONCE)
+        return ThreadPoolTaskRunner(max_workers=resources.SHARDS_AT_ONCE)
     from flows.cluster import Cluster  # takes seconds to import
 
     return Cluster(settings.dask)

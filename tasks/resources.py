@@ -1,9 +1,10 @@
 """What a process holds for all its shard tasks: the memo and one generator per model. The only module-level state.
 
-`use` says once what the environment offers; `generator` makes or returns; `release` frees what holds memory.
+`use_environment` takes what the environment offers; `generator` makes or returns; `release` frees what holds memory.
 """
 
 import atexit
+import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -18,6 +19,9 @@ from ditto_core.memoised import MemoisedGenerator
 from ditto_core.recipe import ModelIdentity, digest
 from ditto_core.settings import GenerationSettings, Settings
 
+SHARDS_AT_ONCE = 8
+"""Shards in work at once in one process: enough to keep an engine's batch full across shard edges."""
+
 _lock = threading.RLock()
 _memos: dict[str, Memo] = {}
 _generators: dict[str, MemoisedGenerator] = {}
@@ -30,10 +34,10 @@ Peers = Callable[[Callable[[], Any]], Iterable[Any]]
 _peers: list[Peers] = []
 
 
-def use(*, api_key: str) -> None:
-    """Hand over the key of the chat-api server, read from the environment by the caller."""
+def use_environment() -> None:
+    """Take the environment's secrets for this process's engines; flows and shards start in processes of others' runners, too."""
     global _api_key
-    _api_key = api_key
+    _api_key = os.environ.get("DITTO_API_KEY", "")
 
 
 def generator(settings: Settings, generation: GenerationSettings) -> MemoisedGenerator:

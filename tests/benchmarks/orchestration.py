@@ -56,7 +56,7 @@ def _with(settings: Settings) -> float:
 def rows() -> list[tuple[str, float, str]]:
     """The row of the table."""
     with tempfile.TemporaryDirectory() as folder, prefect_server(Path(folder)):
-        from flows.workers import SHARDS_AT_ONCE
+        from tasks.resources import SHARDS_AT_ONCE
 
         settings = configuration.load("demo", data_root=folder)
         ratio = _with(settings) / _without(settings, SHARDS_AT_ONCE)
