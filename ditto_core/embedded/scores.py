@@ -47,7 +47,7 @@ class Score:
 
     Attributes:
         share: Of the cases for which it holds, 0 to 1.
-        cases: How many were asked.
+        cases: How many were asked, at least one.
     """
 
     name: str
@@ -56,13 +56,11 @@ class Score:
 
     def interval(self) -> tuple[float, float]:
         """Wilson's 95 % interval of the share."""
-        if not self.cases:
-            return 0.0, 1.0
         z = 1.96
         middle = self.share + z * z / (2 * self.cases)
         spread = z * math.sqrt(self.share * (1 - self.share) / self.cases + z * z / (4 * self.cases**2))
         scale = 1 + z * z / self.cases
-        return (middle - spread) / scale, (middle + spread) / scale
+        return max(0.0, (middle - spread) / scale), min(1.0, (middle + spread) / scale)
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,6 +319,8 @@ def measure(folder: Path, cases: int, show: int, others: Sequence[Profile]) -> l
     """The scores of the model in a folder, printed as they come."""
     began, found = time.monotonic(), list[Score]()
     for score in Examiner(Seed(folder), cases, show, others).scores():
+        if not score.cases:
+            continue
         found.append(score)
         print(f"{score.share:.2f}  {score.cases:4d}  {score.name}", flush=True)
     print(f"{folder}: {time.monotonic() - began:.0f} s")
