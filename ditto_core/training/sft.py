@@ -79,6 +79,9 @@ def train(run: Run) -> None:
     weights.save(trainer, run, partial)
     if trainer.is_world_process_zero():
         _finish(run, partial, _record(trainer, counted) | {"seconds": seconds, "eval_loss": evaluated.get("eval_loss")})
+    # Together, and in order: a process that ends while its group is open may abort on its way out, and take the others with it.
+    trainer.accelerator.wait_for_everyone()
+    trainer.accelerator.end_training()
 
 
 def _prepare(run: Run) -> tuple[Any, dict[str, Any]]:
