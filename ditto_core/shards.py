@@ -221,8 +221,8 @@ class ShardStore:
         path.with_suffix(".lock").unlink(missing_ok=True)
 
     def share_folder(self, folder: str, last: str) -> None:
-        """Send a folder to the shared store, if there is one; its file `last`, which says that it is whole, at the end."""
-        if self.shared is not None:
+        """Send a folder to the shared store, if one lacks it; its file `last`, which says that it is whole, at the end."""
+        if self.shared is not None and not self.shared.has(f"{folder}/{last}"):
             for path in sorted((self.data_root / folder).iterdir(), key=lambda path: path.name == last):
                 self.shared.put(path, self._uri(path))
 
@@ -246,9 +246,9 @@ class ShardStore:
 
     def _forget(self, files: Iterable[Path]) -> None:
         for file in files:
-            file.unlink(missing_ok=True)
             if self.shared is not None:
                 self.shared.remove(self._uri(file))
+            file.unlink(missing_ok=True)
 
     def _uri(self, path: Path) -> str:
         return path.relative_to(self.data_root).as_posix()

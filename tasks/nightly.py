@@ -22,6 +22,7 @@ def record_version(settings: Settings, made: Version, keep: int) -> tuple[Versio
     before = next(reversed(versions.all_versions(store.data_root)), None)
     if before is not None and before.dataset == made.dataset:
         logger.info("nothing changed since %s", before.name)
+        versions.share(store, before)  # the night that made it may have lost the connection
         return before, "nothing changed"
     changes = _changes(store, before, made)
     versions.write(store, made, versions.changelog(before, made, changes))

@@ -13,7 +13,7 @@ from prefect.cache_policies import NO_CACHE, CachePolicy
 from prefect.context import TaskRunContext
 from prefect.tasks import Task, exponential_backoff
 
-from ditto_core.errors import SourceUnavailable
+from ditto_core.errors import DittoError, SourceUnavailable
 from ditto_core.ledger import Ledger
 from ditto_core.recipe import digest
 from ditto_core.settings import Settings
@@ -53,9 +53,16 @@ class VerifiedShard(CachePolicy):
         assert isinstance(settings, Settings)
         name = digest(key)
         record = results_folder(settings) / name
-        if record.exists() and ShardStore.of(settings).find(key) is None:
+        if record.exists() and not _is_there(key, settings):
             record.unlink(missing_ok=True)
         return name
+
+
+def _is_there(key: ShardKey, settings: Settings) -> bool:
+    try:
+        return ShardStore.of(settings).find(key) is not None
+    except DittoError:  # of the shared store; the task meets it again, and is then retried or fails by that name
+        return False
 
 
 def is_transient(_task: Task[Any, Any], _run: Any, state: Any) -> bool:

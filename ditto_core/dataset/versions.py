@@ -133,6 +133,11 @@ def write(store: ShardStore, version: Version, text: str) -> None:
         pointer.unlink(missing_ok=True)
         pointer.symlink_to(version.name)
         pointer.replace(place.with_name(LATEST))
+    share(store, version)
+
+
+def share(store: ShardStore, version: Version) -> None:
+    """Send a version to the shared store, if there is one that lacks it."""
     store.share_folder(version.folder, last=_VERSION)
 
 
@@ -149,14 +154,14 @@ def prune(store: ShardStore, keep: int, in_use: frozenset[str]) -> list[str]:
     versions = all_versions(store.data_root)
     old, kept = versions[:-keep], versions[-keep:]
     needed = in_use | {version.dataset for version in kept} | _uris(kept)
-    for version in old:
-        shutil.rmtree(store.data_root / version.folder)
-        if version.dataset not in needed:
-            shutil.rmtree(store.data_root / version.dataset, ignore_errors=True)
-        if store.shared is not None:
-            store.shared.remove(version.folder)
     for uri in _uris(old) - needed:
         store.remove(uri)
+    for version in old:  # last of all, here: as long as a version is listed, the next call ends what this one could not
+        if store.shared is not None:
+            store.shared.remove(version.folder)
+        if version.dataset not in needed:
+            shutil.rmtree(store.data_root / version.dataset, ignore_errors=True)
+        shutil.rmtree(store.data_root / version.folder)
     return [version.name for version in old]
 
 

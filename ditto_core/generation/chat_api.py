@@ -134,7 +134,8 @@ class ChatApiGenerator(Generator):
         """Answer the draws of one prompt, whatever happens."""
         try:
             server = await self._windows.enter()
-            if draws[0].abandoned.is_set():
+            draws = [job for job in draws if not job.abandoned.is_set()]  # each has its own that wait for it
+            if not draws:
                 self._windows.leave(server)
                 return
             answers: Sequence[Answer] = await self._ask(draws, server)

@@ -116,13 +116,18 @@ async def _played(places: Sequence[Place], shard: "_Shard", on_progress: OnProgr
         async with room:
             # All lists that begin with one profile are asked side by side.
             for pair in (pair for asked, _ in _pairs(place) for pair in wanted.pop(asked[0], ())):
-                lists[pair] = asyncio.create_task(ask_list(pair))
+                lists[pair] = group.create_task(ask_list(pair))
             turns, account = await shard.play(place, {pair: await lists[pair] for pair, _ in _pairs(place)})
         lost.update(account.failed)
         there_are(account.inputs)
         return turns, account
 
-    return await asyncio.gather(*map(play, places))
+    try:
+        async with asyncio.TaskGroup() as group:
+            sessions = [group.create_task(play(place)) for place in places]
+    except ExceptionGroup as several:  # what stops one, such as a refused key, stops all: it is told once
+        raise several.exceptions[0] from None
+    return [session.result() for session in sessions]
 
 
 def _pairs(place: Place) -> list[tuple[Pair, Kind]]:

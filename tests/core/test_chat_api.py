@@ -4,81 +4,24 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
 from aiohttp import web
+from fixtures.chat_server import Handler, Server, echo, reply, serving
 
 from ditto_core.errors import InvalidInput
 from ditto_core.generation.chat_api import ChatApiGenerator
+from ditto_core.generation.generator import Answer, Job
 from ditto_core.generation.requests import Completion, Failure, Outcome, Request, Sampling
 from ditto_core.records import Message
 from ditto_core.settings import GenerationSettings
 
 KEY = "secret-key-123"
-Handler = Callable[["Server", web.Request, dict[str, Any]], Awaitable[web.StreamResponse]]
-
-
-@dataclass
-class Server:
-    """A chat-completions server in its own thread; `handler` says how it behaves."""
-
-    base_url: str = ""
-    handler: Handler | None = None
-    bodies: list[dict[str, Any]] = field(default_factory=list)
-    headers: list[dict[str, str]] = field(default_factory=list)
-    running: int = 0
-    most: int = 0
-
-    async def answer(self, request: web.Request) -> web.StreamResponse:
-        body = await request.json()
-        self.bodies.append(body)
-        self.headers.append(dict(request.headers))
-        self.running += 1
-        self.most = max(self.most, self.running)
-        try:
-            return await (self.handler or echo)(self, request, body)
-        finally:
-            self.running -= 1
-
-
-def reply(text: str) -> dict[str, Any]:
-    choice = {"message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
-    usage = {"prompt_tokens": 7, "completion_tokens": 3, "prompt_tokens_details": {"cached_tokens": 2}}
-    return {"choices": [choice], "usage": usage}
-
-
-async def echo(_server: Server, _request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
-    return web.json_response(reply("echo " + body["messages"][-1]["content"]))
-
-
-@contextmanager
-def serving() -> Iterator[Server]:
-    made, loop = Server(), asyncio.new_event_loop()
-
-    async def start() -> web.AppRunner:
-        app = web.Application()
-        app.router.add_post("/v1/chat/completions", made.answer)
-        runner = web.AppRunner(app, shutdown_timeout=0.1)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        made.base_url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
-        return runner
-
-    runner = loop.run_until_complete(start())
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    try:
-        yield made
-    finally:
-        asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result()
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
 
 
 @pytest.fixture
@@ -457,3 +400,17 @@ def test_every_draw_of_a_request_that_fails_is_answered(server: Server, client: 
 
     server.handler = refusing
     assert [outcome.reason for outcome in client().generate(DRAWS)] == ["prompt_too_long"] * 3
+
+
+def test_a_draw_that_is_still_wanted_is_answered_though_the_one_before_it_is_not(server: Server, client: Any) -> None:
+    engine, answers, given_up = client(), SimpleQueue[Answer](), threading.Event()
+    given_up.set()
+    unwanted, wanted = (
+        Job(draw, draw.key(engine.identity), answers, abandoned)
+        for draw, abandoned in zip(DRAWS, (given_up, threading.Event()), strict=False)
+    )
+    engine.submit([unwanted, wanted])
+    answer = answers.get(timeout=10)
+    assert isinstance(answer, Completion)
+    assert (answer.key, len(server.bodies)) == (wanted.key, 1)
+    assert server.bodies[0].get("n") is None

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fixtures.answering import Answering
 
 from ditto_core import languages
 from ditto_core.generation.requests import Request
@@ -19,7 +20,6 @@ from ditto_core.recipe import ModelIdentity
 from ditto_core.records import Article, Character, Place, Profile, Section
 from ditto_core.settings import SimulationSettings
 from ditto_core.simulation import dialogues, queries
-from tests.fixtures.answering import Answering
 
 EN = languages.load("en")
 ROLES = 6

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from fixtures.answering import Answering
 
 from ditto_core.evaluation import role_identity, role_knowledge, unknown_rejection
 from ditto_core.evaluation.judge import LexicalJudge, LlmJudge, facts_of, judge_all, judge_prediction
@@ -14,7 +15,6 @@ from ditto_core.languages import load
 from ditto_core.recipe import ModelIdentity, stable_hash
 from ditto_core.records import Example, Judgement, Message, Prediction
 from ditto_core.settings import EvaluationSettings, GenerationSettings
-from tests.fixtures.answering import Answering
 
 EN = load("en")
 CANDIDATES = ("Marie Curie", "Athena", "Bob Marley", "Athena Nike")

@@ -17,6 +17,7 @@ from queue import SimpleQueue
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from fixtures.answering import Answering
 
 from ditto_core import memo_exchange
 from ditto_core.errors import InvalidInput
@@ -26,7 +27,6 @@ from ditto_core.memo import Kept, Memo
 from ditto_core.memoised import MemoisedGenerator
 from ditto_core.recipe import ModelIdentity
 from ditto_core.records import Message
-from tests.fixtures.answering import Answering
 
 MODEL = ModelIdentity("weights", "tokenizer")
 
@@ -128,7 +128,7 @@ def test_threads_that_ask_the_same_at_once_share_one_request(url: str) -> None:
 
 _VICTIM = """
 import sys, time
-sys.path[:0] = [{root!r}, {tests!r}]
+sys.path[:0] = [{root!r}, {root!r} + "/tests", {tests!r}]
 from test_memo import Counting, MODEL, request
 from ditto_core.memo import Memo
 from ditto_core.memoised import MemoisedGenerator

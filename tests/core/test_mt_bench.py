@@ -4,12 +4,12 @@ import json
 from collections.abc import Callable
 
 import pytest
+from fixtures.answering import Answering
 
 from ditto_core.errors import InvalidInput
 from ditto_core.evaluation import mt_bench
 from ditto_core.generation.requests import Request
 from ditto_core.settings import EvaluationSettings, GenerationSettings
-from tests.fixtures.answering import Answering
 
 SETTINGS = EvaluationSettings(judge="llm", judge_generation=GenerationSettings(model="judge-7b"), runs=1)
 FILE = "\n".join(

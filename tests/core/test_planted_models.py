@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
+from fixtures.answering import Answering
 
 from ditto_core.evaluation.judge import Judge, LexicalJudge, LlmJudge, facts_of, judge_all
 from ditto_core.evaluation.scores import Numbers, scores
@@ -11,7 +12,6 @@ from ditto_core.generation.requests import Request
 from ditto_core.languages import load
 from ditto_core.records import Example, Message, Prediction
 from ditto_core.settings import EvaluationSettings, GenerationSettings
-from tests.fixtures.answering import Answering
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,14 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from fixtures.answering import Answering
+
 from ditto_core.evaluation.sessions import in_context, ledger, predict
 from ditto_core.generation.generator import Job
 from ditto_core.generation.requests import Completion, Failure, Outcome, Request
 from ditto_core.languages import load
 from ditto_core.records import Article, Character, Claim, Example, Kind, Message, Profile, Section
 from ditto_core.settings import EvaluationSettings
-from tests.fixtures.answering import Answering
 
 SETTINGS = EvaluationSettings(max_answer_tokens=32)
 

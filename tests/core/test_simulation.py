@@ -1,21 +1,23 @@
 """Pairing, query parsing, evidence, responses and the dialogues of one shard."""
 
+import gc
 import itertools
 import json
+import threading
 from collections.abc import Sequence
 
 import pytest
+from fixtures.answering import Answering
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ditto_core import languages
-from ditto_core.errors import RowFailed
+from ditto_core.errors import InvalidInput, RowFailed
 from ditto_core.generation.generator import Job
 from ditto_core.generation.requests import Completion, Failure, Outcome, Request
 from ditto_core.records import Article, Character, Claim, Place, Profile, Section
 from ditto_core.settings import SimulationSettings
 from ditto_core.simulation import dialogues, evidence, pairing, queries, responses
-from tests.fixtures.answering import Answering
 
 EN = languages.load("en")
 SETTINGS = SimulationSettings(partners=1, queries_per_pair=2, profile_tokens=500)
@@ -213,6 +215,39 @@ def test_a_pair_without_a_valid_draw_loses_its_questions_by_name() -> None:
     result.ledger.check()
     assert result.ledger.failed == {"query_malformed": 4}
     assert all(loss.raw == "no" for loss in result.ledger.failures)
+
+
+class Refusing(Script):
+    """A server that refuses the key, to all lists in the same moment."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.jobs: list[Job] = []
+
+    def submit(self, jobs: Sequence[Job]) -> None:
+        self.jobs += jobs
+        if len(self.jobs) == 12:
+            threading.Timer(0.05, lambda: [job.answers.put(InvalidInput("no such key")) for job in self.jobs]).start()
+
+
+def test_what_stops_all_is_told_once_and_without_a_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    around = [f"Q{number}" for number in range(6)] * 2
+    places = [
+        Place(role, role, "Q5", 0, "a", (around[number + 1], around[number + 2]), (around[number + 5],))
+        for number, role in enumerate(around[:6])
+    ]
+    profiles = {role: profile(role, f"Number {role}", ("pet", f"Puff {role}")) for role in around}
+
+    def told() -> str:  # nothing of the error is left when it returns, so that asyncio would complain of what nobody looked at
+        try:
+            dialogues.simulate(places, profiles, Refusing(), EN, SETTINGS, lambda done, lost: None)
+        except InvalidInput as error:
+            return str(error)
+        return ""
+
+    assert told() == "no such key"
+    gc.collect()
+    assert caplog.text == ""
 
 
 class Historian(Script):

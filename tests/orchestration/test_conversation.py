@@ -4,13 +4,13 @@ import json
 from pathlib import Path
 
 import pytest
+from fixtures.answering import Answering
 
 from ditto_core import configuration
 from ditto_core.errors import InvalidInput
 from ditto_core.generation.requests import Request
 from ditto_core.records import Article, Character, Profile, Section
 from flows.conversation import Screen, Talk
-from tests.fixtures.answering import Answering
 
 
 class Echo(Answering):

@@ -8,13 +8,16 @@ from pathlib import Path
 import pytest
 from fixtures import s3
 
+from ditto_core import configuration
 from ditto_core.dataset import versions
 from ditto_core.dataset.versions import Version
 from ditto_core.errors import BrokenPromise, InvalidInput, RowFailed, SourceUnavailable
 from ditto_core.ledger import Ledger
 from ditto_core.object_store import ObjectStore
+from ditto_core.recipe import digest
 from ditto_core.records import Section
 from ditto_core.shards import ShardKey, ShardRef, ShardStore, lost_path, manifest_path
+from tasks.policies import VerifiedShard, results_folder
 
 KEY = ShardKey("stage", "recipe" * 8, "en-0003", "inputs" * 8)
 ROWS = [Section("a", "one"), Section("b", "two")]
@@ -150,6 +153,24 @@ def test_a_version_is_sent_whole_and_leaves_with_its_shards(here: ShardStore, ur
     assert shared.has("versions/2026-11-25/version.json")
     assert not shared.has("versions/2026-11-24/version.json")
     assert not shared.has(ref.uri)
+
+
+def test_a_version_that_was_not_sent_is_sent_by_the_next_night(here: ShardStore, url: str) -> None:
+    version = Version("2026-11-24", "datasets/one", {"train": 1}, {}, {"profiles": []})
+    (here.data_root / version.dataset).mkdir(parents=True)
+    versions.write(ShardStore(here.data_root), version, "# made when there was no connection")
+    versions.share(here, version)
+    assert ObjectStore(url).has("versions/2026-11-24/version.json")
+
+
+def test_a_store_that_cannot_be_used_is_no_fault_of_the_cache(tmp_path: Path) -> None:
+    settings = configuration.load("demo", data_root=str(tmp_path))
+    record = results_folder(settings) / digest(KEY)
+    record.parent.mkdir(parents=True)
+    record.write_text("{}")
+    lost = settings.model_copy(update={"shared_store": "nowhere://x"})
+    assert VerifiedShard().compute_key(None, {"key": KEY, "settings": lost}, {}) == digest(KEY)  # type: ignore[arg-type]
+    assert not record.exists()
 
 
 def test_what_no_bucket_takes_is_said_in_words(bucket: str, tmp_path: Path) -> None:
