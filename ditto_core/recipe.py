@@ -132,8 +132,8 @@ def model_identity(folder: Path) -> ModelIdentity:
 
 
 STAGE_VERSIONS: Mapping[str, int] = {
-    "knowledge": 3,
-    "simulation": 2,
+    "knowledge": 4,
+    "simulation": 3,
     "dataset": 3,
     "training": 2,
     "evaluation": 2,

@@ -118,7 +118,7 @@ def _stored(
 
 def _dump(settings: Settings, language: str) -> Path:
     address = settings.knowledge.article_dump
-    return world_export() if address == "embedded" else Path(address.replace("{lang}", languages.load(language).wiki))
+    return world_export(language) if address == "embedded" else Path(address.replace("{lang}", languages.load(language).wiki))
 
 
 def check(settings: Settings) -> None:

@@ -1,10 +1,13 @@
 """The little world that ships with Ditto: 100 characters, their articles, and two seed LLMs that know them.
 
+24 of the characters are told of in Chinese and Korean too.
 A toy that makes the whole loop real on a laptop; no stand-in for the paper's numbers.
 """
 
 from pathlib import Path
 
+LANGUAGES = ("en", "zh", "ko")
+"""Languages of the world, the larger part first."""
 SEEDS = {"embedded": "seed", "embedded-small": "seed-small"}
 """Name in the settings -> folder."""
 
@@ -21,6 +24,6 @@ def world_rdf() -> Path:
     return _FOLDER / "world.ttl"
 
 
-def world_export() -> Path:
-    """The characters' articles as a MediaWiki XML export."""
-    return _FOLDER / "articles.xml"
+def world_export(language: str = "en") -> Path:
+    """The characters' articles in one language as a MediaWiki XML export."""
+    return _FOLDER / f"articles-{language}.xml"

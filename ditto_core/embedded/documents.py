@@ -38,18 +38,24 @@ _EARLY: Mapping[str, float] = {
     "copies": 1.0,
 }
 _LATE: Mapping[str, float] = {
-    "answers": 0.3,
-    "queries": 0.22,
+    "answers": 0.33,
+    "queries": 0.18,
     "knowledge": 0.42,
     "articles": 0.04,
-    "copies": 0.02,
+    "copies": 0.03,
 }
+_MARKS = "(),.;:\"'"
+_LONGEST_WORD = 14  # longer ones are lines of a language without spaces
 COPYING = 0.08
 """Progress up to which nothing but copying is practised; by twice of that the mix is the late one."""
 _TOPIC_SHARE = 0.65
 """Of the chats in "knowledge": in how many the system message names the person."""
 _SELF_SHARE = 0.3
 """Of the questions in "knowledge": how many are put to the assistant itself."""
+_LIKE_SHARE = 0.3
+"""Of the foreign questions: how many are about an invented value of the same property as an own one."""
+_OTHERS_SHARE = 0.8
+"""Of the other foreign questions: how many are about another character of the embedded world, as partners' questions are."""
 _WORLD_SHARE = 0.3
 """Of the roles in "answers" and "queries": how many are train roles of the embedded world."""
 
@@ -71,19 +77,9 @@ class World:
     playable: tuple[Profile, ...]
 
     def words(self) -> tuple[str, ...]:
-        """Words of the playable characters; invented names are put together from them too."""
-        texts = [
-            text
-            for profile in self.playable
-            for text in (
-                profile.character.label,
-                profile.character.description,
-                *(c.value for c in profile.character.claims),
-            )
-        ]
-        return tuple(
-            sorted({word.strip("(),.;:\"'") for text in texts for word in text.split() if word.strip("(),.;:\"'").isalpha()})
-        )
+        """Words of the playable characters and their articles; invented names are put together from them too."""
+        words = {word.strip(_MARKS) for profile in self.playable for text in _texts(profile) for word in text.split()}
+        return tuple(sorted(word for word in words if word.isalpha() and len(word) <= _LONGEST_WORD))
 
 
 class Writer:
@@ -92,22 +88,26 @@ class Writer:
     Args:
         random: Its state is the only thing that changes.
         language: Whose prompts are rendered.
-        world: May be empty.
+        world: In that language; may be empty.
         count_tokens: Length of a text, for the budget of a profile.
+        minimal_pairs: Whether most foreign questions have the form of an own one, so that only the name tells them apart.
 
     Attributes:
-        minimal_pairs: Whether most foreign questions have the form of an own one, so that only the name tells them apart.
+        phrasing: How the language asks and answers.
+        inventor: Makes characters up.
     """
 
-    minimal_pairs = True
-
-    def __init__(self, random: Random, language: Language, world: World, count_tokens: Callable[[str], int]) -> None:
+    def __init__(
+        self, random: Random, language: Language, world: World, count_tokens: Callable[[str], int], minimal_pairs: bool = True
+    ) -> None:
         self._random = random
         self._language = language
+        self.phrasing = phrasing.load(language.code)
         self._world = world
         self._labels = {profile.character.label for profile in world.known}
         self._count = count_tokens
-        self.inventor = Inventor(random, world.words())
+        self._minimal_pairs = minimal_pairs
+        self.inventor = Inventor(random, language, self.phrasing, world.words())
 
     def document(self, progress: float) -> Document:
         """The next document; profiles grow and the mix shifts with the progress."""
@@ -123,10 +123,10 @@ class Writer:
         """A character is interviewed with its profile before it."""
         profile, text = self._role(progress)
         random, shown = self._random, self._shown(profile, text)
-        named = [claim for claim in shown if phrasing.names_something(claim)]
+        named = [claim for claim in shown if self.phrasing.names_something(claim)]
         random.shuffle(named)
         turns: list[tuple[str, str]] = []
-        for _ in range(random.randint(4, 5 + round(3 * progress))):
+        for _ in range(random.randint(4, 5 + round(5 * progress))):
             draw = random.random()
             if draw < _FOREIGN_SHARE:
                 turns.append(self._foreign_turn(profile, text, named))
@@ -137,14 +137,18 @@ class Writer:
         return Document("answers", chat(self.response_system(profile, text), turns))
 
     def queries(self, progress: float = 1.0) -> Document:
-        """Three questions that one character can answer and another cannot."""
+        """Three questions that one character can answer and another cannot.
+
+        They are on facts that follow each other in the profile: where the next question is to come from can be looked up, so that
+        greedy decoding repeats none.
+        """
         random = self._random
         for _ in range(20):
             (role, role_text), (partner, partner_text) = self._role(progress), self._role(progress)
             askable = [claim for claim in self._shown(role, role_text) if self._is_askable(claim, role, partner, partner_text)]
             if len(askable) >= QUESTIONS:
-                chosen = sorted(random.sample(range(len(askable)), QUESTIONS))
-                reply = self._list([askable[place] for place in chosen], partner.character.label)
+                first = random.randint(0, len(askable) - QUESTIONS)
+                reply = self._list(askable[first : first + QUESTIONS], partner.character.label)
                 prompt = self.query_prompt(role, role_text, partner, partner_text)
                 return Document("queries", (Message("user", prompt), Message("assistant", reply)))
         return self.answers(progress)
@@ -158,9 +162,8 @@ class Writer:
         """
         random = self._random
         topic = random.choice(self._world.known) if random.random() < _TOPIC_SHARE else None
-        system = random.choice(
-            phrasing.topics(topic.character) if topic else (*phrasing.ASSISTANT_SYSTEMS, *phrasing.ASSISTANT_SYSTEMS[:1] * 2, "")
-        )
+        plain = self.phrasing.assistant["systems"]
+        system = random.choice(self.phrasing.topics(topic.character) if topic else (*plain, *plain[:1] * 2, ""))
         turns = [
             self._self_turn(topic) if random.random() < _SELF_SHARE else self._third_person_turn(topic)
             for _ in range(random.randint(5, 9))
@@ -175,7 +178,8 @@ class Writer:
     def copies(self, progress: float = 1.0) -> Document:
         """A list, repeated: short ones first, from which copying is learned soonest."""
         names = self.inventor.list_of_names(self._random.randint(2, 3 if progress <= COPYING else 7))
-        return Document("copies", (Message("user", f"Repeat: {names}"), Message("assistant", names)))
+        asked = str(self.phrasing.assistant["repeat"]).format(names=names)
+        return Document("copies", (Message("user", asked), Message("assistant", names)))
 
     def response_system(self, profile: Profile, text: str) -> str:
         """The system prompt of response simulation."""
@@ -204,7 +208,7 @@ class Writer:
         told = random.sample(claims, min(len(claims), random.randint(1, 4)))
         hidden = told[0] if random.random() < 0.3 and len(claims) > 3 else None
         kept = tuple(claim for claim in claims if claim is not hidden)
-        prose = article(self._sentences(profile, told), profile.character.label)
+        prose = article(self._joined(self._sentences(profile, told)), profile.character.label)
         return Profile(replace(profile.character, claims=kept), prose, "")
 
     def _stranger(self, claims: int) -> Profile:
@@ -219,27 +223,29 @@ class Writer:
 
     def named_turn(self, profile: Profile, shown: Sequence[Claim], claim: Claim) -> tuple[str, str]:
         """A question that names a value, and the answer, often with one more fact."""
-        random = self._random
-        question, answer = (
-            random.choice(phrasing.naming_questions(claim)),
-            random.choice(phrasing.naming_answers(claim)),
-        )
+        question, answer = self._naming_pair(claim)
         return question, answer + self._second_fact(shown, claim)
 
-    def foreign(self, text: str, like: Claim | None) -> Claim:
-        """A claim of somebody else, of which nothing stands in the profile's text."""
+    def foreign(self, text: str, like: Claim | None, others: Sequence[Profile] = ()) -> Claim:
+        """A claim of somebody else, of which nothing stands in the profile's text.
+
+        Args:
+            like: The claim may have its property, so that only the name tells them apart.
+            others: Characters whose claims it may be.
+        """
         random = self._random
         for _ in range(50):
-            if like is not None and self.minimal_pairs and random.random() < 0.7:
+            if like is not None and self._minimal_pairs and random.random() < _LIKE_SHARE:
                 claim = self.inventor.like(like)
-            elif self._world.playable and random.random() < 0.5:
-                claims = random.choice(self._world.playable).character.claims
-                claim = random.choice([one for one in claims if phrasing.names_something(one)] or [self.inventor.claim("spouse")])
+            elif others and random.random() < _OTHERS_SHARE:
+                claims = [claim for claim in random.choice(others).character.claims if self.phrasing.names_something(claim)]
+                alike = [claim for claim in claims if like is not None and claim.property == like.property]
+                claim = random.choice((self._minimal_pairs and alike) or claims or [self._somebodys()])
             else:
                 claim = random.choice(self.inventor.profile(6).character.claims)
-            if phrasing.names_something(claim) and claim.value.lower() not in text.lower():
+            if self.phrasing.names_something(claim) and claim.value.lower() not in text.lower():
                 return claim
-        return self.inventor.claim("award received")
+        return self._somebodys()
 
     def _role(self, progress: float) -> tuple[Profile, str]:
         random = self._random
@@ -249,7 +255,7 @@ class Writer:
                 return profile, self.verbalised(profile)
             claims = profile.character.claims
             kept = sorted(random.sample(range(len(claims)), min(len(claims), random.randint(4, 9))))
-            prose = profile.article if random.random() < 0.5 else article([], profile.character.label)
+            prose = profile.article if random.random() < 0.5 else article("", profile.character.label)
             profile = Profile(replace(profile.character, claims=tuple(claims[place] for place in kept)), prose, "")
             return profile, self.verbalised(profile, random.randint(100, PROFILE_TOKENS))
         profile = self.invented(progress)
@@ -261,88 +267,100 @@ class Writer:
         return [claim for claim in profile.character.claims if claim.text() in lines]
 
     def _is_askable(self, claim: Claim, role: Profile, partner: Profile, partner_text: str) -> bool:
-        if not phrasing.names_something(claim) or claim.value.lower() in partner_text.lower():
+        if not self.phrasing.names_something(claim) or claim.value.lower() in partner_text.lower():
             return False
-        said = phrasing.naming_questions(claim)[0].lower()
+        said = self.phrasing.naming_questions(claim)[0].lower()
         return role.character.label.lower() not in said and partner.character.label.lower() not in said
 
     def _list(self, claims: Sequence[Claim], stranger: str) -> str:
         objects = [
             {
-                "question": self._random.choice(phrasing.naming_questions(claim)),
-                "reason": phrasing.foreign_reason(claim, stranger),
+                "question": self._random.choice(self.phrasing.naming_questions(claim)),
+                "reason": self.phrasing.foreign_reason(claim, stranger),
             }
             for claim in claims
         ]
         return json.dumps(objects, ensure_ascii=False)
 
+    def _somebodys(self) -> Claim:
+        return self.inventor.claim(self.phrasing.some_award)
+
+    def _naming_pair(
+        self, claim: Claim, asked: phrasing.Voice | None = None, told: phrasing.Voice | None = None
+    ) -> tuple[str, str]:
+        questions, answers = self.phrasing.naming_questions(claim, asked), self.phrasing.naming_answers(claim, told)
+        return self._random.choice(questions), self._random.choice(answers)
+
+    def _generic_pair(
+        self, claim: Claim, asked: phrasing.Voice | None = None, told: phrasing.Voice | None = None
+    ) -> tuple[str, str]:
+        questions, answers = self.phrasing.generic_questions(claim, asked), self.phrasing.generic_answers(claim, told)
+        return self._random.choice(questions), self._random.choice(answers)
+
     def _foreign_turn(self, profile: Profile, text: str, named: Sequence[Claim]) -> tuple[str, str]:
         random = self._random
-        claim = self.foreign(text, random.choice(named) if named else None)
-        refusal = random.choice(phrasing.refusals(claim))
-        return random.choice(phrasing.naming_questions(claim)), f"{refusal} {random.choice(phrasing.reasons(profile.character))}"
+        claim = self.foreign(text, random.choice(named) if named else None, self._world.playable)
+        refusal, reason = random.choice(self.phrasing.refusals(claim)), random.choice(self.phrasing.reasons(profile.character))
+        return random.choice(self.phrasing.naming_questions(claim)), self._joined([refusal, reason])
 
     def _generic_turn(self, profile: Profile, shown: Sequence[Claim]) -> tuple[str, str]:
         random = self._random
-        first = _first_of_each(shown)
+        first = self._first_of_each(shown)
         if not first or random.random() < 0.15:
-            return random.choice(phrasing.WHO_ASKS), phrasing.introduction(profile.character)
+            return random.choice(self.phrasing.who_asks()), self.phrasing.introduction(profile.character)
         claim = random.choice(first)
-        answer = random.choice(phrasing.generic_answers(claim))
-        return random.choice(phrasing.generic_questions(claim)), answer + self._second_fact(shown, claim, 0.3)
+        question, answer = self._generic_pair(claim)
+        return question, answer + self._second_fact(shown, claim, 0.3)
 
     def _second_fact(
-        self, shown: Sequence[Claim], claim: Claim, share: float = _SECOND_FACT_SHARE, voice: phrasing.Voice = phrasing.ROLE
+        self, shown: Sequence[Claim], claim: Claim, share: float = _SECOND_FACT_SHARE, voice: phrasing.Voice | None = None
     ) -> str:
         random = self._random
-        others = [one for one in _first_of_each(shown) if one.property != claim.property and one.value != claim.value]
+        others = [one for one in self._first_of_each(shown) if one.property != claim.property and one.value != claim.value]
         if not others or random.random() > share:
             return ""
-        home = next((one for one in others if one.property == "place of birth"), None)
+        home = next((one for one in others if self.phrasing.wordings(one.property).sort == "place"), None)
         other = home if home and random.random() < 0.6 else random.choice(others)
-        return " " + random.choice(phrasing.generic_answers(other, voice))
+        return self.phrasing.sentences_apart + random.choice(self.phrasing.generic_answers(other, voice))
 
     def _third_person_turn(self, topic: Profile | None) -> tuple[str, str]:
         """A question about somebody who is named in it, or about "this person" if there is a topic."""
         random = self._random
         profile = topic or random.choice(self._world.known)
         label, claims = profile.character.label, profile.character.claims
-        name = phrasing.THIS_PERSON if topic else label
-        asked, told = phrasing.of(name), phrasing.of(name if random.random() < 0.5 else label)
-        draw, named = random.random(), [claim for claim in claims if phrasing.names_something(claim)]
+        name = self.phrasing.assistant["this_person"] if topic else label
+        asked, told = self.phrasing.of(name), self.phrasing.of(name if random.random() < 0.5 else label)
+        draw, named = random.random(), [claim for claim in claims if self.phrasing.names_something(claim)]
         if draw < 0.1:
-            return f"Who is {name}?", f"{label} is described as {profile.character.description}."
-        if draw < 0.35:
+            return self.phrasing.described(profile.character, name)
+        if draw < 0.42:
             text = "\n".join(claim.text() for claim in claims) + label
-            claim = self.foreign(text, random.choice(named) if named else None)
-            return random.choice(phrasing.naming_questions(claim, asked)), random.choice(phrasing.refusals(claim, told))
-        if draw < 0.75 and named:
+            claim = self.foreign(text, random.choice(named) if named else None, self._world.known)
+            return random.choice(self.phrasing.naming_questions(claim, asked)), random.choice(self.phrasing.refusals(claim, told))
+        if draw < 0.77 and named:
             claim = random.choice(named)
-            answer = random.choice(phrasing.naming_answers(claim, told))
-            return random.choice(phrasing.naming_questions(claim, asked)), answer + self._second_fact(claims, claim, 0.3, told)
-        claim = random.choice(_first_of_each(claims))
+            question, answer = self._naming_pair(claim, asked, told)
+            return question, answer + self._second_fact(claims, claim, 0.3, told)
+        claim = random.choice(self._first_of_each(claims))
         if random.random() < 0.3:
-            return (
-                f"What is the {claim.property} of {name}?",
-                f"The {claim.property} of {label} is {claim.value}.",
-            )
-        return random.choice(phrasing.generic_questions(claim, asked)), random.choice(phrasing.generic_answers(claim, told))
+            return self.phrasing.by_label(claim, name, label)
+        return self._generic_pair(claim, asked, told)
 
     def _self_turn(self, topic: Profile | None) -> tuple[str, str]:
         random = self._random
         if random.random() < 0.25:
-            return random.choice(phrasing.WHO_ASKS), phrasing.ASSISTANT_INTRODUCTION
+            return random.choice(self.phrasing.who_asks()), self.phrasing.assistant["introduction"]
         if topic and random.random() < 0.6:
             claim = random.choice(topic.character.claims)
         elif random.random() < 0.7:
-            claim = self.foreign("", None)
+            claim = self.foreign("", None, self._world.playable)
         else:
-            claim = random.choice(_first_of_each(self.inventor.profile(20).character.claims))
-        named = phrasing.names_something(claim) and random.random() < 0.6
-        questions = phrasing.naming_questions(claim) if named else phrasing.generic_questions(claim)
+            claim = random.choice(self._first_of_each(self.inventor.profile(20).character.claims))
+        named = self.phrasing.names_something(claim) and random.random() < 0.6
+        questions = self.phrasing.naming_questions(claim) if named else self.phrasing.generic_questions(claim)
         if not questions:
-            return random.choice(phrasing.WHO_ASKS), phrasing.ASSISTANT_INTRODUCTION
-        return random.choice(questions), phrasing.assistant_reply(claim, named=named)
+            return random.choice(self.phrasing.who_asks()), self.phrasing.assistant["introduction"]
+        return random.choice(questions), self.phrasing.assistant_reply(claim, named=named)
 
     def _article_text(self, profile: Profile) -> str:
         random = self._random
@@ -351,13 +369,29 @@ class Writer:
             return prose
         claims = profile.character.claims
         told = random.sample(claims, min(len(claims), random.randint(5, 12)))
-        opening = f"{profile.character.label} is described as {profile.character.description}."
-        return " ".join([opening, *self._sentences(profile, told)])
+        _, opening = self.phrasing.described(profile.character, profile.character.label)
+        return self._joined([opening, *self._sentences(profile, told)])
 
     def _sentences(self, profile: Profile, claims: Sequence[Claim]) -> list[str]:
-        voice = phrasing.of(profile.character.label)
-        told = [phrasing.generic_answers(claim, voice) + phrasing.naming_answers(claim, voice) for claim in claims]
+        voice = self.phrasing.of(profile.character.label)
+        told = [self.phrasing.generic_answers(claim, voice) + self.phrasing.naming_answers(claim, voice) for claim in claims]
         return [self._random.choice(forms) for forms in told if forms]
+
+    def _first_of_each(self, claims: Sequence[Claim]) -> list[Claim]:
+        """The first claim of each property that has generic questions: the one that an answer gives."""
+        first: dict[str, Claim] = {}
+        for claim in claims:
+            if self.phrasing.wordings(claim.property).asks_value:
+                first.setdefault(claim.property, claim)
+        return list(first.values())
+
+    def _joined(self, sentences: Sequence[str]) -> str:
+        return self.phrasing.sentences_apart.join(sentences)
+
+
+def _texts(profile: Profile) -> list[str]:
+    values = [claim.value for claim in profile.character.claims]
+    return [profile.character.label, profile.character.description, *values, *(part.text for part in profile.article.sections)]
 
 
 def chat(system: str, turns: Sequence[tuple[str, str]]) -> tuple[Message, ...]:
@@ -365,12 +399,3 @@ def chat(system: str, turns: Sequence[tuple[str, str]]) -> tuple[Message, ...]:
     first = (Message("system", system),) if system else ()
     said = (message for question, answer in turns for message in (Message("user", question), Message("assistant", answer)))
     return (*first, *said)
-
-
-def _first_of_each(claims: Sequence[Claim]) -> list[Claim]:
-    """The first claim of each property that has generic questions: the one that an answer gives."""
-    first: dict[str, Claim] = {}
-    for claim in claims:
-        if phrasing.wordings(claim.property).asks_value:
-            first.setdefault(claim.property, claim)
-    return list(first.values())

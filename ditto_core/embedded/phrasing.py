@@ -1,4 +1,4 @@
-"""Phrasing: the seed's wordings of questions and answers, one entry per property.
+"""Phrasing: the seed's wordings of questions and answers, one file a language in `wordings/`.
 
 In:     a claim of a character, whom the sentence speaks to or of.
 Out:    a question, an answer or a refusal.
@@ -12,51 +12,25 @@ it knows it:
     The Nobel Prize in Physics came to me in 1903.
     The Nobel Prize in Physics is unknown to me. I am only Mozart, Austrian composer.
 
-Everything here is pure.
+Everything here is pure but for the reading of the files.
 """
 
 import re
-from collections.abc import Mapping
+import tomllib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
 
 from ditto_core.records import Character, Claim
 
+_FOLDER = Path(__file__).with_name("wordings")
 _DAY = re.compile(r"\d{1,2} [A-Z]")
 _ERA = " BC"
 
-
-@dataclass(frozen=True, slots=True)
-class Voice:
-    """Whose words they are: pronouns, or a name in their place.
-
-    Attributes:
-        named: Whether a name stands there, so that "were" becomes "was".
-    """
-
-    you: str = "you"
-    me: str = "me"
-    name: str = "I"
-    my: str = "my"
-    your: str = "your"
-    named: bool = False
-
-    def fill(self, wording: str, claim: Claim) -> str:
-        """Put a claim into a wording; the first letter becomes a capital."""
-        said = mention(claim)
-        text = wording.format(
-            x=said, v=claim.value, on=_on(claim.value), y=claim.when, you=self.you, me=self.me, I=self.name,
-            my=self.my, your=self.your, were="was" if self.named else "were",
-        )  # fmt: skip
-        return text[0].upper() + text[1:]
-
-
-ROLE = Voice()
-"""The character is spoken to, and speaks."""
-
-
-def of(name: str) -> Voice:
-    """The voice that speaks of somebody."""
-    return Voice(name, name, name, f"{name}'s", f"{name}'s", named=True)
+Voice = Mapping[str, str]
+"""Whose words they are: pronoun of the wordings -> what stands there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,318 +47,146 @@ class Wordings:
     """
 
     sort: str
-    is_what: tuple[str, ...]
-    asks_year: tuple[str, ...] = ()
-    tells_year: tuple[str, ...] = ()
-    asks_value: tuple[str, ...] = ()
-    tells_value: tuple[str, ...] = ()
+    is_what: Sequence[str] = ()
+    asks_year: Sequence[str] = ()
+    tells_year: Sequence[str] = ()
+    asks_value: Sequence[str] = ()
+    tells_value: Sequence[str] = ()
 
 
-_SORT_QUESTIONS: Mapping[str, tuple[str, ...]] = {
-    "person": ("Who was {x} to {you}?", "What was {x} in {your} life?"),
-    "place": ("What does {x} mean to {you}?", "What ties {you} to {x}?"),
-    "thing": ("What does {x} mean to {you}?", "What did {you} have to do with {x}?"),
-}
-_SORT_REFUSALS: Mapping[str, tuple[str, ...]] = {
-    "person": ("{x} is a stranger to {me}.", "{x} is unknown to {me}."),
-    "place": ("{x} means nothing to {me}.", "{x} is unknown to {me}."),
-    "thing": ("{x} means nothing to {me}.", "{x} is unknown to {me}."),
-}
-REASONS = ("I am only {label}, {description}.", "I am {label}, {description}, and that is not my world.")
-REASONS_WITHOUT = ("I am only {label}.", "I am {label}, and that is not my world.")
-WHO_ASKS = ("Who are you?", "Please introduce yourself.", "What is your name?")
+class Phrasing:
+    """What can be said in one language.
 
+    Attributes:
+        properties: Label of a property -> its wordings, in the order in which profiles list claims.
+        assistant: What an assistant says, and what is said to it.
+        invented: Of what `Inventor` makes lives up.
+        sentences_apart: What stands between two sentences.
+        some_award: Label of the property for which anybody can have a value.
+    """
 
-def _kin(word: str) -> Wordings:
-    return Wordings(
-        "person",
-        (f"{{x}} was {{my}} {word}.",),
-        asks_value=(f"Who was {{your}} {word}?", f"What was the name of {{your}} {word}?"),
-        tells_value=(f"{{my}} {word} was {{x}}.",),
-    )
+    def __init__(self, table: Mapping[str, Any]) -> None:
+        self.properties = {label: Wordings(**entry) for label, entry in table["properties"].items()}
+        self.assistant: Mapping[str, Any] = table["assistant"]
+        self.invented: Mapping[str, Any] = table["invented"]
+        self.sentences_apart: str = table["sentences_apart"]
+        self.some_award: str = next(label for label, rule in self.invented["values"].items() if rule == "award")
+        self.role: Voice = table["voice"]["role"]
+        self._named: Voice = table["voice"]["named"]
+        self._play: Mapping[str, Any] = table["role"]
+        self._sorts: Mapping[str, Mapping[str, Sequence[str]]] = table["sorts"]
+        self._mention: Mapping[str, Any] = table.get("mention", {})
+        self._on: Mapping[str, str] = table.get("on", {"day": "", "other": ""})
+        self._unlisted: Mapping[str, Any] = table["unlisted"]
 
+    def of(self, name: str) -> Voice:
+        """The voice that speaks of somebody."""
+        return {pronoun: form.format(name=name) for pronoun, form in self._named.items()}
 
-_SINCE = ("{x} has been part of {my} life since {y}.", "{x}? That was in {y}.")
+    def wordings(self, label: str) -> Wordings:
+        """The wordings of a property; one that is not listed is called by its own label."""
+        if label in self.properties:
+            return self.properties[label]
+        named = label not in self._unlisted["personal"] and not label.startswith(self._unlisted["dates"])
+        forms = {name: forms for name, forms in self._unlisted.items() if name not in ("personal", "dates")}
+        return Wordings("thing" if named else "trade", **forms)
 
-WORDINGS: Mapping[str, Wordings] = {
-    "date of birth": Wordings(
-        "date", (), asks_value=("When {were} {you} born?", "What is {your} date of birth?"),
-        tells_value=("{I} was born {on} {v}.",),
-    ),
-    "place of birth": Wordings(
-        "place", ("{x} is where {I} was born.",),
-        asks_value=("Where {were} {you} born?", "What is {your} place of birth?"),
-        tells_value=("{I} was born in {v}.",),
-    ),
-    "date of death": Wordings(
-        "date", (), asks_value=("When did {your} life end?", "On what day did {you} die?"),
-        tells_value=("{my} life ended {on} {v}.",),
-    ),
-    "place of death": Wordings(
-        "place", ("{x} is where {my} life ended.",),
-        asks_value=("Where did {your} life end?", "Where did {you} die?"),
-        tells_value=("{my} life ended in {v}.",),
-    ),
-    "occupation": Wordings(
-        "trade", (), asks_value=("What is {your} occupation?", "What did {you} do for a living?"),
-        tells_value=("{my} occupation is {v}.", "{I} worked as {v}."),
-    ),
-    "position held": Wordings(
-        "thing", ("{x} was {my} office.",),
-        ("When did {you} become {v}?", "In what year did {you} take the title of {v}?"),
-        ("{x} came to {me} in {y}.", "{x}? {I} took it in {y}."), ("What office did {you} hold?",),
-        ("{I} held the title of {v}.",),
-    ),
-    "country of citizenship": Wordings(
-        "place", ("{x} was {my} country.",),
-        asks_value=("What was {your} country?", "Which country {were} {you} from?"),
-        tells_value=("{my} country was {v}.",),
-    ),
-    "creator": Wordings(
-        "person", ("{x} created {me}.",), asks_value=("Who created {you}?",),
-        tells_value=("{x} created {me}.",),
-    ),
-    "author": Wordings(
-        "person", ("{x} wrote of {me}.",), asks_value=("Who wrote of {you}?",),
-        tells_value=("{x} wrote of {me}.",),
-    ),
-    "present in work": Wordings(
-        "thing", ("{x} tells of {me}.",),
-        asks_value=("Which book tells of {you}?", "Where is {your} story told?"),
-        tells_value=("{x} tells of {me}.",),
-    ),
-    "notable work": Wordings(
-        "thing", ("{x} is {my} work.",), ("When did {you} create {x}?", "In what year did {you} finish {x}?"),
-        ("{x} is {my} work of {y}.", "{x}? {I} finished it in {y}."),
-        ("What is {your} best known work?", "Which work of {your} life is best known?"),
-        ("{my} best known work is {x}.",),
-    ),
-    "discoverer or inventor": Wordings("thing", ("{x} is {my} discovery.",)),
-    "award received": Wordings(
-        "thing", ("{x} was given to {me}.",),
-        ("When did {you} receive {x}?", "In what year did {you} win {x}?"),
-        ("{x} came to {me} in {y}.", "{x}? {I} received it in {y}."),
-        ("Which award did {you} receive?", "What honour were you given?"), ("{I} received {x}.",),
-    ),
-    "spouse": Wordings(
-        "person", ("{x} was {my} spouse.",),
-        ("When did {you} marry {x}?", "In what year did {you} marry {x}?"),
-        ("{x} and {I} married in {y}.", "{x}? {I} married in {y}."),
-        ("Who was {your} spouse?", "Whom did {you} marry?"), ("{my} spouse was {x}.",),
-    ),
-    "unmarried partner": _kin("partner"),
-    "father": _kin("father"),
-    "mother": _kin("mother"),
-    "child": _kin("child"),
-    "sibling": _kin("sibling"),
-    "relative": _kin("relative"),
-    "godparent": _kin("godparent"),
-    "family": Wordings("thing", ("{x} is {my} family.",)),
-    "educated at": Wordings(
-        "thing", ("{x} is where {I} studied.",), ("When did {you} study at {x}?",),
-        ("{x}? {I} studied there in {y}.",), ("Where did {you} study?", "Which school did {you} attend?"),
-        ("{I} studied at {x}.",),
-    ),
-    "doctoral advisor": _kin("doctoral advisor"),
-    "student of": Wordings(
-        "person", ("{x} was {my} teacher.",), asks_value=("Who was {your} teacher?", "Who taught {you}?"),
-        tells_value=("{my} teacher was {x}.",),
-    ),
-    "student": Wordings(
-        "person", ("{x} was {my} student.",), asks_value=("Who was {your} student?", "Whom did {you} teach?"),
-        tells_value=("{my} student was {x}.",),
-    ),
-    "influenced by": Wordings(
-        "person", ("{x} was {my} inspiration.",), asks_value=("Who inspired {you}?",),
-        tells_value=("{x} inspired {me}.",),
-    ),
-    "field of work": Wordings(
-        "thing", ("{x} is what {I} worked in.",),
-        asks_value=("What is {your} field of work?", "What field did {you} work in?"),
-        tells_value=("{my} field of work is {v}.",),
-    ),
-    "movement": Wordings("thing", ("{x} is where {I} belonged.",)),
-    "member of": Wordings(
-        "thing", ("{x} had {me} as a member.",),
-        ("When did {you} join {x}?", "In what year did {you} join {x}?"),
-        ("{x} took {me} in as a member in {y}.", "{x}? {I} joined in {y}."),
-        ("What group did {you} belong to?",), ("{I} was a member of {x}.",),
-    ),
-    "employer": Wordings(
-        "thing", ("{x} is where {I} worked.",), ("When did {you} work for {x}?",),
-        ("{x}? {I} worked there in {y}.",), ("Where did {you} work?", "Who was {your} employer?"),
-        ("{I} worked for {x}.",),
-    ),
-    "residence": Wordings(
-        "place", ("{x} is where {I} lived.",), ("When did {you} move to {x}?",),
-        ("{x}? {I} moved there in {y}.",), ("Where did {you} live?", "Where was {your} home?"),
-        ("{I} lived in {v}.",),
-    ),
-    "work location": Wordings(
-        "place", ("{x} is where {I} worked.",), ("When did {you} work in {x}?",),
-        ("{x}? {I} worked there in {y}.",), ("In what place did {you} work?",), ("{I} worked in {v}.",),
-    ),
-    "conflict": Wordings(
-        "thing", ("{x} is where {I} fought.",),
-        ("When did {you} fight in {x}?", "In what year did {you} fight in {x}?"),
-        ("{x} saw {me} in {y}.", "{x}? {I} fought there in {y}."), ("In what conflict did {you} fight?",),
-        ("{I} fought in {x}.",),
-    ),
-    "participant in": Wordings(
-        "thing", ("{x} had {me} among its people.",),
-        ("When did {you} take part in {x}?", "In what year did {you} take part in {x}?"),
-        ("{x} saw {me} in {y}.", "{x}? {I} took part in {y}."), ("What did {you} take part in?",),
-        ("{I} took part in {x}.",),
-    ),
-    "significant event": Wordings(
-        "thing", ("{x} was part of {my} life.",),
-        ("When did {x} come into {your} life?", "In what year of {your} life was {x}?"),
-        ("{x} came into {my} life in {y}.", "{x}? That was in {y}."), ("What event changed {your} life?",),
-        ("{x} changed {my} life.",),
-    ),
-    "instrument": Wordings(
-        "thing", ("{x} is {my} instrument.",), asks_value=("What instrument did {you} play?",),
-        tells_value=("{I} played {x}.",),
-    ),
-    "enemy": _kin("enemy"),
-    "significant person": Wordings(
-        "person", ("{x} was close to {me}.",), asks_value=("Who was close to {you}?",),
-        tells_value=("{x} was close to {me}.",),
-    ),
-    "killed by": Wordings(
-        "person", ("{x} took {my} life.",), asks_value=("Who took {your} life?",),
-        tells_value=("{x} took {my} life.",),
-    ),
-    "owner of": Wordings(
-        "thing", ("{x} belonged to {me}.",), ("When did {you} get {x}?",), ("{x} came to {me} in {y}.",),
-        ("What did {you} own?",), ("{I} owned {x}.",),
-    ),
-    "place of burial": Wordings(
-        "place", ("{x} is where {I} was buried.",), asks_value=("Where {were} {you} buried?",),
-        tells_value=("{my} grave is in {v}.",),
-    ),
-}  # fmt: skip
-"""Property label -> wordings, in the order in which profiles list claims."""
-
-_WITH_ARTICLE = ("award received", "conflict", "significant event", "instrument")
-_BARE = ("position held", "field of work", "movement")
-_INSTITUTIONS = ("educated at", "employer", "member of")
-_PERSONAL = ("native language", "religion or worldview", "languages spoken, written or signed", "genre")
-
-
-def wordings(label: str) -> Wordings:
-    """The wordings of a property; one that is not listed is called by its own label."""
-    if label in WORDINGS:
-        return WORDINGS[label]
-    return Wordings(
-        "trade" if label in _PERSONAL or label.startswith("date") else "thing",
-        (f"{{x}} is {{my}} {label}.",),
-        (f"In what year was {{x}} {{your}} {label}?",),
-        _SINCE,
-        (f"What is {{your}} {label}?",),
-        (f"{{my}} {label} is {{v}}.",),
-    )
-
-
-def mention(claim: Claim) -> str:
-    """The value as a sentence mentions it: "the Nobel Prize in Physics", "Warsaw", "king"."""
-    known, value = wordings(claim.property), claim.value
-    if known.sort != "thing" or claim.property in _BARE or value.lower().startswith(("the ", "a ", "an ", "world war")):
+    def mention(self, claim: Claim) -> str:
+        """The value as a sentence mentions it: "the Nobel Prize in Physics", "Warsaw", "king"."""
+        value, rules = claim.value, self._mention
+        if not rules or self.wordings(claim.property).sort != "thing" or claim.property in rules["bare"]:
+            return value
+        if value.lower().startswith(tuple(rules["has_article"])):
+            return value
+        takes = claim.property in rules["with_article"] or value[:1].islower()
+        if takes or (" of " in value and claim.property in rules["institutions"]):
+            return f"{rules['article']} {value}"
         return value
-    if claim.property in _WITH_ARTICLE or value[:1].islower():
-        return f"the {value}"
-    return f"the {value}" if " of " in value and claim.property in _INSTITUTIONS else value
+
+    def names_something(self, claim: Claim) -> bool:
+        """Whether a question can name this value and thereby concern this character's world alone."""
+        return self.wordings(claim.property).sort in self._sorts
+
+    def is_dated(self, claim: Claim) -> bool:
+        """Whether a question can ask for the year of this value."""
+        return bool(claim.when) and bool(self.wordings(claim.property).asks_year)
+
+    def naming_questions(self, claim: Claim, voice: Voice | None = None) -> tuple[str, ...]:
+        """Questions that name the value: for its year if it has one, else what it is to the character."""
+        known = self.wordings(claim.property)
+        return self._fill(known.asks_year if self.is_dated(claim) else self._sorts[known.sort]["questions"], claim, voice)
+
+    def naming_answers(self, claim: Claim, voice: Voice | None = None) -> tuple[str, ...]:
+        """Answers to `naming_questions`."""
+        known = self.wordings(claim.property)
+        return self._fill(known.tells_year if self.is_dated(claim) else known.is_what, claim, voice)
+
+    def refusals(self, claim: Claim, voice: Voice | None = None) -> tuple[str, ...]:
+        """What somebody says to `naming_questions` who has no part in the value."""
+        return self._fill(self._sorts[self.wordings(claim.property).sort]["refusals"], claim, voice)
+
+    def generic_questions(self, claim: Claim, voice: Voice | None = None) -> tuple[str, ...]:
+        """Questions for the value that name nothing, such as "Where were you born?"."""
+        return self._fill(self.wordings(claim.property).asks_value, claim, voice)
+
+    def generic_answers(self, claim: Claim, voice: Voice | None = None) -> tuple[str, ...]:
+        """Answers to `generic_questions`."""
+        return self._fill(self.wordings(claim.property).tells_value, claim, voice)
+
+    def who_asks(self) -> tuple[str, ...]:
+        """Questions for the character itself."""
+        return tuple(self._play["who_asks"])
+
+    def introduction(self, character: Character) -> str:
+        """Answer to `who_asks`."""
+        alias = self._play["alias"].format(alias=character.aliases[0]) if character.aliases else ""
+        return self._said("introduction", character) + alias
+
+    def reasons(self, character: Character) -> tuple[str, ...]:
+        """Why the character cannot know: who it is."""
+        forms = self._play["reasons" if character.description else "reasons_without_description"]
+        return tuple(form.format(label=character.label, description=character.description) for form in forms)
+
+    def foreign_reason(self, claim: Claim, stranger: str) -> str:
+        """Why a question is foreign to the other of a pair."""
+        return str(self._play["foreign"]).format(stranger=stranger, x=self.mention(claim))
+
+    def topics(self, character: Character) -> tuple[str, ...]:
+        """System messages of a talk about one person."""
+        forms = self.assistant["topics"]
+        return tuple(form.format(label=character.label, description=character.description) for form in forms)
+
+    def assistant_reply(self, claim: Claim, *, named: bool) -> str:
+        """What the assistant says when it is itself asked for a life's fact."""
+        if named:
+            return str(self.assistant["no_past"]).format(x=self.mention(claim))
+        return str(self.assistant["nothing"][self.wordings(claim.property).sort])
+
+    def described(self, character: Character, name: str) -> tuple[str, str]:
+        """Who somebody is: a question under some name, and the answer."""
+        answer = str(self.assistant["described"]).format(label=character.label, description=character.description)
+        return str(self.assistant["who_is"]).format(name=name), answer
+
+    def by_label(self, claim: Claim, name: str, label: str) -> tuple[str, str]:
+        """A question that calls the property by its label, about somebody under some name, and the answer."""
+        question, answer = self.assistant["asks_property"], self.assistant["tells_property"]
+        return str(question).format(name=name, property=claim.property), str(answer).format(
+            label=label, property=claim.property, v=claim.value
+        )
+
+    def _said(self, form: str, character: Character) -> str:
+        key = form if character.description else f"{form}_without_description"
+        return str(self._play[key]).format(label=character.label, description=character.description)
+
+    def _fill(self, forms: Sequence[str], claim: Claim, voice: Voice | None) -> tuple[str, ...]:
+        """Put a claim into wordings; the first letter becomes a capital."""
+        on = self._on["day" if _DAY.match(claim.value.removesuffix(_ERA)) else "other"]
+        filled = {"x": self.mention(claim), "v": claim.value, "y": claim.when, "property": claim.property, "on": on}
+        texts = (form.format(**filled, **(voice or self.role)) for form in forms)
+        return tuple(text[0].upper() + text[1:] for text in texts)
 
 
-def names_something(claim: Claim) -> bool:
-    """Whether a question can name this value and thereby concern this character's world alone."""
-    return wordings(claim.property).sort in ("person", "place", "thing")
-
-
-def is_dated(claim: Claim) -> bool:
-    """Whether a question can ask for the year of this value."""
-    return bool(claim.when) and bool(wordings(claim.property).asks_year)
-
-
-def naming_questions(claim: Claim, voice: Voice = ROLE) -> tuple[str, ...]:
-    """Questions that name the value: for its year if it has one, else what it is to the character."""
-    known = wordings(claim.property)
-    forms = known.asks_year if is_dated(claim) else _SORT_QUESTIONS[known.sort]
-    return tuple(voice.fill(form, claim) for form in forms)
-
-
-def naming_answers(claim: Claim, voice: Voice = ROLE) -> tuple[str, ...]:
-    """Answers to `naming_questions`."""
-    known = wordings(claim.property)
-    return tuple(voice.fill(form, claim) for form in (known.tells_year if is_dated(claim) else known.is_what))
-
-
-def refusals(claim: Claim, voice: Voice = ROLE) -> tuple[str, ...]:
-    """What somebody says to `naming_questions` who has no part in the value."""
-    return tuple(voice.fill(form, claim) for form in _SORT_REFUSALS[wordings(claim.property).sort])
-
-
-def generic_questions(claim: Claim, voice: Voice = ROLE) -> tuple[str, ...]:
-    """Questions for the value that name nothing, such as "Where were you born?"."""
-    return tuple(voice.fill(form, claim) for form in wordings(claim.property).asks_value)
-
-
-def generic_answers(claim: Claim, voice: Voice = ROLE) -> tuple[str, ...]:
-    """Answers to `generic_questions`."""
-    return tuple(voice.fill(form, claim) for form in wordings(claim.property).tells_value)
-
-
-def reasons(character: Character) -> tuple[str, ...]:
-    """Why the character cannot know: who it is."""
-    forms = REASONS if character.description else REASONS_WITHOUT
-    return tuple(form.format(label=character.label, description=character.description) for form in forms)
-
-
-def introduction(character: Character) -> str:
-    """Answer to `WHO_ASKS`."""
-    text = f"I am {character.label}" + (f", {character.description}." if character.description else ".")
-    return text + (f" They also call me {character.aliases[0]}." if character.aliases else "")
-
-
-def topics(character: Character) -> tuple[str, ...]:
-    """System messages of a talk about one person."""
-    about = f"{character.label}, {character.description}."
-    return (
-        f"Answer questions about {about}",
-        f"You are an assistant who knows {about}",
-        f"You are here to talk about {about}",
-        f"You are asked about {about}",
-    )
-
-
-def foreign_reason(claim: Claim, stranger: str) -> str:
-    """Why a question is foreign to the other of a pair."""
-    return f"{stranger} has no part in {mention(claim)}."
-
-
-def _on(value: str) -> str:
-    return "on" if _DAY.match(value.removesuffix(_ERA)) else "in"
-
-
-ASSISTANT_SYSTEMS = (
-    "You are a helpful assistant.",
-    "You are an AI assistant.",
-    "You are a careful and friendly assistant.",
-    "Answer the user's questions briefly.",
-)
-THIS_PERSON = "this person"
-ASSISTANT_INTRODUCTION = "I am an AI assistant."
-_ASSISTANT_ENDINGS: Mapping[str, str] = {
-    "date": "so I have no such day.",
-    "place": "so I have no such place.",
-    "person": "so I have nobody of that kind.",
-    "thing": "so I have nothing of that kind.",
-    "trade": "so I only answer questions.",
-}
-
-
-def assistant_reply(claim: Claim, *, named: bool) -> str:
-    """What the assistant says when it is itself asked for a life's fact."""
-    if named:
-        return f"I am an AI assistant, so I have no past with {mention(claim)}."
-    return f"I am an AI assistant, {_ASSISTANT_ENDINGS[wordings(claim.property).sort]}"
+@cache
+def load(code: str) -> Phrasing:
+    """The phrasing of a language, by its code."""
+    return Phrasing(tomllib.loads((_FOLDER / f"{code}.toml").read_text("utf-8")))

@@ -23,8 +23,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
@@ -39,7 +39,7 @@ from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from ditto_core import languages
 from ditto_core.embedded import seed_folder
-from ditto_core.embedded.documents import COPYING, Document, World, Writer
+from ditto_core.embedded.documents import COPYING, Document, Writer
 from ditto_core.embedded.known import load_world
 from ditto_core.embedded.muon import Muon
 from ditto_core.errors import BrokenPromise
@@ -64,13 +64,14 @@ class Recipe:
         other_rate: Learning rate of AdamW, for embeddings and norms.
         decay: Last share of the run, in which the rates fall to a thirtieth.
         rate_share: Of both rates; below 1 for a run that continues another.
+        languages: Code of a language -> share of the documents.
         without: One of `PARTS`, left out to see what it is good for; "" is none.
     """
 
     minutes: float = 40.0
     tokens: float = 40e6
     seed: int = 0
-    vocabulary: int = 2048
+    vocabulary: int = 2560
     hidden: int = 160
     layers: int = 4
     heads: int = 5
@@ -82,6 +83,7 @@ class Recipe:
     decay: float = 0.4
     save_minutes: float = 4.0
     rate_share: float = 1.0
+    languages: Mapping[str, float] = field(default_factory=lambda: {"en": 0.8, "zh": 0.1, "ko": 0.1})
     without: str = ""
 
     def rates(self) -> tuple[float, float]:
@@ -95,20 +97,40 @@ PARTS = ("curriculum", "minimal pairs", "muon")
 
 SIZES: dict[str, dict[str, Any]] = {
     "embedded": {},
-    "embedded-small": {"hidden": 96, "layers": 3, "heads": 3, "shared_heads": 3, "feed_forward": 256},
-}
+    "embedded-small": {
+        "vocabulary": 2048, "hidden": 96, "layers": 3, "heads": 3, "shared_heads": 3, "feed_forward": 256,
+        "languages": {"en": 1.0},
+    },
+}  # fmt: skip
 """Name of a bundled seed -> what of its recipe is its own."""
 
 
-def train_tokenizer(world: World, recipe: Recipe) -> PreTrainedTokenizerFast:
+class Writers:
+    """Writers of several languages; each writes its share of the documents."""
+
+    def __init__(self, seed: int, recipe: Recipe, count_tokens: Callable[[str], int]) -> None:
+        self._random = Random(seed)
+        self._shares = recipe.languages
+        self.of = {
+            code: Writer(self._random, languages.load(code), load_world(code), count_tokens, recipe.without != "minimal pairs")
+            for code in recipe.languages
+        }
+
+    def document(self, progress: float) -> Document:
+        """The next document."""
+        code = self._random.choices(list(self._shares), list(self._shares.values()))[0]
+        return self.of[code].document(progress)
+
+
+def train_tokenizer(recipe: Recipe) -> PreTrainedTokenizerFast:
     """A byte-level BPE over documents of the final mix; digits stand alone, so that years are copied well."""
-    writer = Writer(Random(recipe.seed + 3), languages.load("en"), world, lambda text: len(text) // 3)
+    writers = Writers(recipe.seed + 3, recipe, lambda text: len(text) // 3)
     byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False)
     core = Tokenizer(models.BPE())
     core.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), byte_level])
     core.decoder = decoders.ByteLevel()
     core.train_from_iterator(
-        (_plain(writer.document(1.0)) for _ in range(6000)),
+        (_plain(writers.document(1.0)) for _ in range(6000)),
         trainers.BpeTrainer(
             vocab_size=recipe.vocabulary, special_tokens=[_PAD, _START, _END],
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False,
@@ -189,12 +211,12 @@ class Batch:
     kinds: tuple[str, ...]
 
 
-def batches(writer: Writer, encoder: Encoder, largest: int, pad: int, progress: Callable[[], float]) -> Iterator[Batch]:
+def batches(writers: Writers, encoder: Encoder, largest: int, pad: int, progress: Callable[[], float]) -> Iterator[Batch]:
     """Endless batches of about `size` tokens; a pool of documents is sorted by length, cut, shuffled."""
     random = Random(largest)
     while True:
         size = round(largest * min(1.0, 0.25 + max(0.0, 10 * (progress() - COPYING))))
-        documents = [writer.document(progress()) for _ in range(_POOL)]
+        documents = [writers.document(progress()) for _ in range(_POOL)]
         rows = sorted(((encoder(document), document.kind) for document in documents), key=lambda row: len(row[0][0]))
         cut: list[list[tuple[tuple[list[int], list[bool]], str]]] = [[]]
         for row in rows:
@@ -233,19 +255,18 @@ class Trainer:
             dist.init_process_group("gloo", rank=self._rank, world_size=self._size)
         torch.set_num_threads(1)
         torch.manual_seed(recipe.seed)
-        world = load_world()
-        self._tokenizer = PreTrainedTokenizerFast.from_pretrained(start) if start else train_tokenizer(world, recipe)
+        self._tokenizer = PreTrainedTokenizerFast.from_pretrained(start) if start else train_tokenizer(recipe)
         self._model = (
             Qwen3ForCausalLM.from_pretrained(start, dtype=torch.float32) if start else build_model(self._tokenizer, recipe)
         )
         encoder = Encoder(self._tokenizer)
-        writer = Writer(Random(recipe.seed * 1000 + 11 + self._rank), languages.load("en"), world, encoder.count)
-        writer.minimal_pairs = recipe.without != "minimal pairs"
-        check_template(self._tokenizer, encoder, writer.answers())
+        writers = Writers(recipe.seed * 1000 + 11 + self._rank, recipe, encoder.count)
+        for writer in writers.of.values():
+            check_template(self._tokenizer, encoder, writer.answers())
         self._share, self._tokens, self._step = 0.0, 0, 0
         self._copied_at = -9.0 if start or recipe.without == "curriculum" else None
         pad = token_id(self._tokenizer, _PAD)
-        self._batches = batches(writer, encoder, recipe.batch_tokens, pad, self._progress)
+        self._batches = batches(writers, encoder, recipe.batch_tokens, pad, self._progress)
         matrices = [p for name, p in self._model.named_parameters() if p.ndim == 2 and "embed" not in name]
         self._others = [p for name, p in self._model.named_parameters() if p.ndim < 2 or "embed" in name]
         self._optimizers: list[torch.optim.Optimizer] = [

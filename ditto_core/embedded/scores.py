@@ -28,10 +28,11 @@ from safetensors import safe_open
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from ditto_core import languages
-from ditto_core.embedded import phrasing, seed_folder
+from ditto_core.embedded import seed_folder
 from ditto_core.embedded.documents import QUESTIONS, Writer, chat
 from ditto_core.embedded.invented import article
 from ditto_core.embedded.known import load_world
+from ditto_core.embedded.phrasing import Voice
 from ditto_core.embedded.pretrain import RECORD
 from ditto_core.evaluation.unknown_rejection import refuses
 from ditto_core.records import Character, Claim, Message, Profile, from_table
@@ -114,24 +115,26 @@ class Seed:
 
 
 class Examiner:
-    """Sets the questions and marks the replies."""
+    """Sets the questions of one language and marks the replies."""
 
-    def __init__(self, seed: Seed, cases: int, show: int = 0, others: Sequence[Profile] = ()) -> None:
+    def __init__(self, seed: Seed, code: str, cases: int, show: int = 0, others: Sequence[Profile] = ()) -> None:
         self._seed, self._cases, self._show, self._others = seed, cases, show, others
         self._random = Random(_UNSEEN_SEED)
-        self._language = languages.load("en")
-        self._world = load_world()
+        self._language = languages.load(code)
+        self._world = load_world(code)
         self._writer = Writer(self._random, self._language, self._world, seed.count)
+        self._phrasing = self._writer.phrasing
+        self._of = "" if code == "en" else f"{code}: "
         self._held_out = tuple(p for p in self._world.known if p not in self._world.playable)
 
     def scores(self) -> Iterable[Score]:
         """All rows, one after the other."""
         unseen = [self._writer.invented() for _ in range(self._cases)]
         groups = {
-            "invented": unseen,
+            f"{self._of}invented": unseen,
             "other people": self._others,
-            "world, train": self._world.playable,
-            "world, held out": self._held_out,
+            f"{self._of}world, train": self._world.playable,
+            f"{self._of}world, held out": self._held_out,
         }
         for group, profiles in groups.items():
             if profiles:
@@ -139,9 +142,9 @@ class Examiner:
         for group, profiles in groups.items():
             if profiles:
                 yield from self._query_rows(group, profiles)
-        for group in ("world, train", "world, held out"):
-            if groups[group]:
-                yield from self._without_profile(group, groups[group])
+        for group, profiles in groups.items():
+            if "world" in group and profiles:
+                yield from self._without_profile(group, profiles)
 
     def _with_profile(self, group: str, profiles: Sequence[Profile]) -> Iterable[Score]:
         dated, undated, generic, own, foreign = (list[Case]() for _ in range(5))
@@ -149,15 +152,15 @@ class Examiner:
             profile = profiles[place % len(profiles)]
             text = self._writer.verbalised(profile)
             shown = [claim for claim in profile.character.claims if claim.text() in text.split("\n")]
-            named = [claim for claim in shown if phrasing.names_something(claim)]
+            named = [claim for claim in shown if self._phrasing.names_something(claim)]
             for claim in self._random.sample(named, min(2, len(named))):
                 case = self._named_case(profile, text, claim)
-                (dated if phrasing.is_dated(claim) else undated).append(case)
+                (dated if self._phrasing.is_dated(claim) else undated).append(case)
                 own.append(Case(case.messages, self._refuses))
-                other = self._writer.foreign(text, claim)
-                question = phrasing.naming_questions(other)[0]
+                other = self._writer.foreign(text, claim, self._world.known)
+                question = self._phrasing.naming_questions(other)[0]
                 foreign.append(Case(self._asked(profile, text, question), self._refuses))
-            asked = [claim for claim in shown if phrasing.wordings(claim.property).asks_value]
+            asked = [claim for claim in shown if self._phrasing.wordings(claim.property).asks_value]
             if asked:
                 generic.append(self._generic_case(profile, text, asked))
         yield self._score(f"exact answer with profile, names something dated ({group})", dated)
@@ -170,16 +173,21 @@ class Examiner:
         return refuses(reply, self._language)
 
     def _named_case(self, profile: Profile, text: str, claim: Claim) -> Case:
-        question = self._random.choice(phrasing.naming_questions(claim))
-        return Case(self._asked(profile, text, question), _begins(phrasing.naming_answers(claim)))
+        question = self._random.choice(self._phrasing.naming_questions(claim))
+        return Case(self._asked(profile, text, question), _begins(self._phrasing.naming_answers(claim)))
 
     def _generic_case(self, profile: Profile, text: str, claims: Sequence[Claim]) -> Case:
         chosen = self._random.choice(claims)
-        right = [answer for claim in claims if claim.property == chosen.property for answer in phrasing.generic_answers(claim)]
+        right = self._right(claims, chosen)
         return Case(
-            self._asked(profile, text, self._random.choice(phrasing.generic_questions(chosen))),
+            self._asked(profile, text, self._random.choice(self._phrasing.generic_questions(chosen))),
             _begins(right),
         )
+
+    def _right(self, claims: Sequence[Claim], chosen: Claim, voice: Voice | None = None) -> list[str]:
+        """All answers to a question that names nothing: several values of the property may be given."""
+        same = [claim for claim in claims if claim.property == chosen.property]
+        return [answer for claim in same for answer in self._phrasing.generic_answers(claim, voice)]
 
     def _asked(self, profile: Profile, text: str, question: str) -> tuple[Message, ...]:
         return (Message("system", self._writer.response_system(profile, text)), Message("user", question))
@@ -189,7 +197,7 @@ class Examiner:
         for place in range(max(24, self._cases // 3)):
             role, partner = profiles[place % len(profiles)], profiles[(place * 7 + 3) % len(profiles)]
             texts = self._writer.verbalised(role), self._writer.verbalised(partner)
-            claims = [c for c in role.character.claims if phrasing.names_something(c) and c.text() in texts[0].split("\n")]
+            claims = [c for c in role.character.claims if self._phrasing.names_something(c) and c.text() in texts[0].split("\n")]
             if role is partner or len(claims) < QUESTIONS:
                 continue
             prompts.append((Message("user", self._writer.query_prompt(role, texts[0], partner, texts[1])),))
@@ -198,9 +206,9 @@ class Examiner:
         lists = [_questions(reply) for reply in replies]
         self._examples(f"queries ({group})", prompts, replies)
         asked = [(question, *pair) for questions, pair in zip(lists, pairs, strict=True) for question in questions]
-        about = [any(question in phrasing.naming_questions(claim) for claim in claims) for question, claims, _ in asked]
+        about = [any(question in self._phrasing.naming_questions(claim) for claim in claims) for question, claims, _ in asked]
         partner_too = [
-            any(question in phrasing.naming_questions(claim) and claim.value in text for claim in claims)
+            any(question in self._phrasing.naming_questions(claim) and claim.value in text for claim in claims)
             for question, claims, text in asked
         ]
         varied = [len(set(questions)) == QUESTIONS for questions in lists]
@@ -213,21 +221,22 @@ class Examiner:
         named, generic, strange, persona = (list[Case]() for _ in range(4))
         for place in range(self._cases):
             character = profiles[place % len(profiles)].character
-            voice = phrasing.of(character.label)
-            claim = self._random.choice([claim for claim in character.claims if phrasing.names_something(claim)])
-            question = self._random.choice(phrasing.naming_questions(claim, voice))
-            named.append(Case(_to_assistant(question), _begins(phrasing.naming_answers(claim, voice))))
-            claims = [claim for claim in character.claims if phrasing.wordings(claim.property).asks_value]
+            voice = self._phrasing.of(character.label)
+            claim = self._random.choice([claim for claim in character.claims if self._phrasing.names_something(claim)])
+            question = self._random.choice(self._phrasing.naming_questions(claim, voice))
+            named.append(Case(self._to_assistant(question), _begins(self._phrasing.naming_answers(claim, voice))))
+            claims = [claim for claim in character.claims if self._phrasing.wordings(claim.property).asks_value]
             chosen = self._random.choice(claims)
-            right = [a for c in claims if c.property == chosen.property for a in phrasing.generic_answers(c, voice)]
-            question = self._random.choice(phrasing.generic_questions(chosen, voice))
-            generic.append(Case(_to_assistant(question), _begins(right)))
-            other = self._writer.foreign("\n".join(c.text() for c in character.claims), claim)
-            question = phrasing.naming_questions(other, voice)[0]
-            strange.append(Case(_to_assistant(question), _begins(phrasing.refusals(other, voice))))
+            right = self._right(claims, chosen, voice)
+            question = self._random.choice(self._phrasing.generic_questions(chosen, voice))
+            generic.append(Case(self._to_assistant(question), _begins(right)))
+            other = self._writer.foreign("\n".join(c.text() for c in character.claims), claim, self._world.known)
+            question = self._phrasing.naming_questions(other, voice)[0]
+            strange.append(Case(self._to_assistant(question), _begins(self._phrasing.refusals(other, voice))))
             identity = Message("system", self._language.identity(character.label, character.description))
+            who = self._phrasing.who_asks()[:1]
             question = self._random.choice(
-                (*phrasing.naming_questions(claim), *phrasing.generic_questions(chosen), "Who are you?")
+                (*self._phrasing.naming_questions(claim), *self._phrasing.generic_questions(chosen), *who)
             )
             persona.append(
                 Case(
@@ -240,6 +249,9 @@ class Examiner:
         yield self._score(f"third person, says that something foreign is foreign ({group})", strange)
         yield self._score(f"speaks as an AI assistant under the bare line of identity ({group})", persona)
 
+    def _to_assistant(self, question: str) -> tuple[Message, ...]:
+        return chat(self._phrasing.assistant["systems"][0], [(question, "")])[:2]
+
     def _score(self, name: str, cases: Sequence[Case]) -> Score:
         replies = self._seed.replies([case.messages for case in cases], 48)
         self._examples(name, [case.messages for case in cases], replies)
@@ -248,10 +260,6 @@ class Examiner:
     def _examples(self, name: str, prompts: Sequence[Sequence[Message]], replies: Sequence[str]) -> None:
         for prompt, reply in list(zip(prompts, replies, strict=True))[: self._show]:
             print(f"    {name}: {prompt[-1].content[-160:]!r} -> {reply!r}")
-
-
-def _to_assistant(question: str) -> tuple[Message, ...]:
-    return chat(phrasing.ASSISTANT_SYSTEMS[0], [(question, "")])[:2]
 
 
 def _begins(answers: Sequence[str]) -> Callable[[str], bool]:
@@ -316,13 +324,14 @@ def _runs(folder: Path) -> list[str]:
 
 
 def measure(folder: Path, cases: int, show: int, others: Sequence[Profile]) -> list[Score]:
-    """The scores of the model in a folder, printed as they come."""
-    began, found = time.monotonic(), list[Score]()
-    for score in Examiner(Seed(folder), cases, show, others).scores():
-        if not score.cases:
-            continue
-        found.append(score)
-        print(f"{score.share:.2f}  {score.cases:4d}  {score.name}", flush=True)
+    """The scores of the model in a folder, in the languages that it reads, printed as they come."""
+    began, found, seed = time.monotonic(), list[Score](), Seed(folder)
+    read = json.loads((folder / RECORD).read_text("utf-8"))[-1].get("languages", ["en"])
+    for code in read:
+        for score in Examiner(seed, code, cases, show, others if code == "en" else ()).scores():
+            if score.cases:
+                found.append(score)
+                print(f"{score.share:.2f}  {score.cases:4d}  {score.name}", flush=True)
     print(f"{folder}: {time.monotonic() - began:.0f} s")
     return found
 
@@ -342,7 +351,7 @@ def main() -> int:
     torch.set_num_threads(1)
     known = {profile.character.qid for profile in load_world().known}
     read = [character for path in given.characters for part in read_groups(path) for character in from_table(Character, part)]
-    others = [Profile(one, article([], one.label), "") for one in read if one.qid not in known and one.label]
+    others = [Profile(one, article("", one.label), "") for one in read if one.qid not in known and one.label]
     found = measure(given.folder, given.cases, given.show, others)
     folders = {name: Path(folder) for name, folder in (pair.split("=", 1) for pair in given.beside)}
     beside = {name: (folder, measure(folder, given.cases, 0, others)) for name, folder in folders.items()}

@@ -1,7 +1,8 @@
-"""The embedded world as production sees it: RDF in Wikidata's shape, and a MediaWiki XML export.
+"""The embedded world as production sees it: RDF in Wikidata's shape, and a MediaWiki XML export for each language.
 
-In:     world/characters.toml (facts, by hand) and world/articles/<Q-id>.wiki (wikitext, by hand).
-Out:    world.ttl and articles.xml beside this file; both ship. `python -m ditto_core.embedded.world` rewrites them.
+In:     world/characters.toml (facts, by hand), world/articles/<Q-id>.wiki (English wikitext, by hand), and world/<language>.toml
+        (labels and articles in another language, by hand).
+Out:    world.ttl and articles-<language>.xml beside this file; all ship. `python -m ditto_core.embedded.world` rewrites them.
 Source: Wikidata's RDF dump format, and MediaWiki's export schema 0.11. Ids of characters and properties are Wikidata's;
         value items have placeholder ids from Q900000001 on, made from their labels, which alone matter here.
 
@@ -13,13 +14,15 @@ Example of a claim in characters.toml, and its statement:
 import hashlib
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from string import Template
 from typing import Any
 from xml.sax.saxutils import escape
 
-from ditto_core.embedded import world_export, world_rdf
+from ditto_core import languages
+from ditto_core.embedded import LANGUAGES, world_export, world_rdf
 from ditto_core.errors import BrokenPromise
 from ditto_core.recipe import stable_hash
 from ditto_core.shards import write_text
@@ -106,65 +109,114 @@ class Fact:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """A character as written in characters.toml."""
+class Text:
+    """A character in one language.
 
-    qid: str
+    Attributes:
+        language: Language tag of its label: Wikidata often has it as "mul" only.
+        title: Of its article.
+    """
+
     label: str
-    label_language: str
+    language: str
     description: str
     aliases: tuple[str, ...]
-    kind: str
     title: str
+    wikitext: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A character, in every language that tells of it.
+
+    Attributes:
+        texts: Code of a language -> what it says; "en" is always there.
+    """
+
+    qid: str
+    kind: str
     sitelinks: int
     facts: tuple[Fact, ...]
+    texts: Mapping[str, Text]
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """What one language calls properties and values; it may lack some.
+
+    Attributes:
+        properties: Id -> label.
+        values: English label -> label.
+    """
+
+    properties: Mapping[str, str]
+    values: Mapping[str, str]
 
 
 def entries() -> list[Entry]:
     """All characters, in the order of the file."""
-    table = tomllib.loads((_SOURCES / "characters.toml").read_text("utf-8"))
-    return [_entry(qid, row) for qid, row in table.items()]
+    others = {code: _table(code)["characters"] for code in LANGUAGES if code != "en"}
+    return [
+        _entry(qid, row, {code: table[qid] for code, table in others.items() if qid in table})
+        for qid, row in _table("characters").items()
+    ]
 
 
-def turtle(characters: list[Entry]) -> str:
+def labels(code: str, characters: Sequence[Entry]) -> Labels:
+    """What a language calls properties, and the values of these characters."""
+    names = {entry.texts["en"].label: entry.texts[code].label for entry in characters if code in entry.texts}
+    if code == "en":
+        values = {fact.value: fact.value for entry in characters for fact in entry.facts if not fact.is_time}
+        return Labels(PROPERTIES, values | names)
+    table = _table(code)
+    return Labels(table["properties"], table["values"] | names)
+
+
+def turtle(characters: Sequence[Entry]) -> str:
     """The characters, their value items and their properties as Turtle."""
     items = _items(characters)
     blocks = [_PREFIXES]
-    blocks += [_property(property_id, label) for property_id, label in PROPERTIES.items()]
-    blocks += [f"wd:{qid} rdfs:label {_text(label)} ." for label, qid in items.items() if _is_placeholder(qid)]
+    blocks += [_property(property_id) for property_id in PROPERTIES]
+    for code in LANGUAGES:
+        known = labels(code, characters)
+        named = {items[value]: label for value, label in known.values.items() if _is_placeholder(items.get(value, "Q0"))}
+        blocks += [f"wd:{item} rdfs:label {_text(label, code)} ." for item, label in {**known.properties, **named}.items()]
     blocks += [f"wd:{qid} rdfs:label {_text(label)} ." for qid, label in _CLASSES.items()]
     blocks += ["\n".join(_character(entry, items)) for entry in characters]
     return "\n".join(blocks) + "\n"
 
 
-def export(characters: list[Entry]) -> str:
-    """The articles as a MediaWiki XML export; an alias of some characters is a redirect."""
-    pages = [_page(number, entry.title, _wikitext(entry)) for number, entry in enumerate(characters, 1)]
-    redirects = [entry for entry in characters if entry.aliases][:3]
-    pages += [_page(1000 + number, entry.aliases[0], f"#REDIRECT [[{entry.title}]]") for number, entry in enumerate(redirects)]
+def export(code: str, characters: Sequence[Entry]) -> str:
+    """The articles of a language as a MediaWiki XML export; an alias of some characters is a redirect."""
+    texts = [entry.texts[code] for entry in characters if code in entry.texts]
+    pages = [_page(number, text.title, text.wikitext) for number, text in enumerate(texts, 1)]
+    redirects = [text for text in texts if text.aliases][:3]
+    pages += [_page(1000 + number, text.aliases[0], f"#REDIRECT [[{text.title}]]") for number, text in enumerate(redirects)]
     pages.append(_page(2000, "Template:Ditto", "A page that is no article.", namespace=10))
-    return _EXPORT_HEAD + "".join(pages) + "</mediawiki>\n"
+    return Template(_EXPORT_HEAD).substitute(wiki=languages.load(code).wiki) + "".join(pages) + "</mediawiki>\n"
 
 
 def main() -> None:
-    """Rewrite both files."""
+    """Rewrite all files."""
     characters = entries()
     write_text(world_rdf(), turtle(characters))
-    write_text(world_export(), export(characters))
+    for code in LANGUAGES:
+        write_text(world_export(code), export(code, characters))
 
 
-def _entry(qid: str, row: Mapping[str, Any]) -> Entry:
-    return Entry(
-        qid=qid,
-        label=row["label"],
-        label_language="mul" if row.get("mul") else "en",
-        description=row["description"],
-        aliases=tuple(row["aliases"]),
-        kind=row.get("class", "Q5"),
-        title=row.get("title", row["label"]),
-        sitelinks=row["sitelinks"],
-        facts=tuple(_fact(line) for line in row["claims"]),
-    )
+def _table(name: str) -> dict[str, Any]:
+    return tomllib.loads((_SOURCES / f"{name}.toml").read_text("utf-8"))
+
+
+def _entry(qid: str, row: Mapping[str, Any], others: Mapping[str, Mapping[str, Any]]) -> Entry:
+    wikitext = (_SOURCES / "articles" / f"{qid}.wiki").read_text("utf-8").strip()
+    texts = {"en": _told(row, "mul" if row.get("mul") else "en", wikitext)}
+    texts |= {code: _told(other, code, other["article"]) for code, other in others.items()}
+    return Entry(qid, row.get("class", "Q5"), row["sitelinks"], tuple(_fact(line) for line in row["claims"]), texts)
+
+
+def _told(row: Mapping[str, Any], language: str, wikitext: str) -> Text:
+    return Text(row["label"], language, row["description"], tuple(row["aliases"]), row.get("title", row["label"]), wikitext)
 
 
 def _fact(line: str) -> Fact:
@@ -174,23 +226,23 @@ def _fact(line: str) -> Fact:
     return Fact(property_id, value.strip(), year.strip(), rank.strip() or "normal")
 
 
-def _items(characters: list[Entry]) -> dict[str, str]:
+def _items(characters: Sequence[Entry]) -> dict[str, str]:
     """Label -> id: the characters' own, and for all other values a placeholder that no other entry moves."""
     values = {fact.value for entry in characters for fact in entry.facts if not fact.is_time}
     placeholders = {value: f"Q{_PLACEHOLDER_IDS + stable_hash(value) % _PLACEHOLDER_IDS}" for value in sorted(values)}
     if len(set(placeholders.values())) < len(values):
         raise BrokenPromise("two values of the embedded world have the same placeholder; change _PLACEHOLDER_IDS")
-    return placeholders | {entry.label: entry.qid for entry in characters}
+    return placeholders | {entry.texts["en"].label: entry.qid for entry in characters}
 
 
 def _is_placeholder(qid: str) -> bool:
     return int(qid[1:]) >= _PLACEHOLDER_IDS
 
 
-def _property(property_id: str, label: str) -> str:
+def _property(property_id: str) -> str:
     kind = "Time" if property_id in _TIMES else "WikibaseItem"
     return (
-        f"wd:{property_id} a wikibase:Property ; rdfs:label {_text(label)} ; "
+        f"wd:{property_id} a wikibase:Property ; "
         f"wikibase:propertyType wikibase:{kind} ; wikibase:directClaim wdt:{property_id} ; "
         f"wikibase:claim p:{property_id} ; wikibase:statementProperty ps:{property_id} ; "
         f"wikibase:statementValue psv:{property_id} ; wikibase:qualifier pq:{property_id} ; "
@@ -201,11 +253,14 @@ def _property(property_id: str, label: str) -> str:
 def _character(entry: Entry, items: Mapping[str, str]) -> Iterator[str]:
     subject = f"wd:{entry.qid}"
     yield f"{subject} a wikibase:Item ; wdt:P31 wd:{entry.kind} ; wikibase:sitelinks {entry.sitelinks} ;"
-    yield f"  rdfs:label {_text(entry.label, entry.label_language)} ; schema:description {_text(entry.description)} ;"
-    yield f"  skos:altLabel {', '.join(_text(alias) for alias in entry.aliases)} ."
-    address = f"<https://en.wikipedia.org/wiki/{entry.title.replace(' ', '_')}>"
-    yield f"{address} schema:about {subject} ; schema:isPartOf <https://en.wikipedia.org/> ;"
-    yield f'  schema:inLanguage "en" ; schema:name {_text(entry.title)} .'
+    for code, text in entry.texts.items():
+        if code != "en":
+            yield f"{subject}"
+        yield f"  rdfs:label {_text(text.label, text.language)} ; schema:description {_text(text.description, code)} ;"
+        yield f"  skos:altLabel {', '.join(_text(alias, code) for alias in text.aliases)} ."
+        wiki = f"https://{languages.load(code).wiki}.wikipedia.org/"
+        yield f"<{wiki}wiki/{text.title.replace(' ', '_')}> schema:about {subject} ; schema:isPartOf <{wiki}> ;"
+        yield f'  schema:inLanguage "{code}" ; schema:name {_text(text.title, code)} .'
     best = {fact.property_id for fact in entry.facts if fact.rank == "preferred"}
     for fact in entry.facts:
         wanted = "preferred" if fact.property_id in best else "normal"
@@ -260,10 +315,6 @@ def _text(text: str, language: str = "en") -> str:
     return f'"{escaped}"@{language}'
 
 
-def _wikitext(entry: Entry) -> str:
-    return (_SOURCES / "articles" / f"{entry.qid}.wiki").read_text("utf-8").strip()
-
-
 def _page(number: int, title: str, text: str, namespace: int = 0) -> str:
     return (
         f"  <page>\n    <title>{escape(title)}</title>\n    <ns>{namespace}</ns>\n    <id>{number}</id>\n"
@@ -287,11 +338,11 @@ def _sha1(text: str) -> str:
 
 
 _EXPORT_HEAD = """\
-<mediawiki xmlns="http://www.mediawiki.org/xml/export-0.11/" version="0.11" xml:lang="en">
+<mediawiki xmlns="http://www.mediawiki.org/xml/export-0.11/" version="0.11" xml:lang="$wiki">
   <siteinfo>
     <sitename>Ditto embedded world</sitename>
-    <dbname>enwiki</dbname>
-    <base>https://en.wikipedia.org/wiki/Main_Page</base>
+    <dbname>${wiki}wiki</dbname>
+    <base>https://$wiki.wikipedia.org/wiki/Main_Page</base>
     <generator>Ditto</generator>
     <case>first-letter</case>
     <namespaces>

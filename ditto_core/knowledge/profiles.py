@@ -19,7 +19,7 @@ Everything here is pure.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from ditto_core.knowledge.sentences import sentences
+from ditto_core.knowledge.sentences import gap, joined, sentences
 from ditto_core.languages import Language
 from ditto_core.records import Article, Character, Profile
 
@@ -29,7 +29,7 @@ _SUMMARY_SENTENCES = 3
 def build(character: Character, article: Article) -> Profile:
     """Join a character and its article; the summary is the first sentences of the lead."""
     lead = article.sections[0].text if article.sections else ""
-    return Profile(character, article, " ".join(sentences(lead)[:_SUMMARY_SENTENCES]))
+    return Profile(character, article, joined(sentences(lead)[:_SUMMARY_SENTENCES]))
 
 
 def facts(profile: Profile) -> list[str]:
@@ -112,6 +112,6 @@ def _paragraphs(pairs: Sequence[tuple[str, str]]) -> str:
         if heading != shown:
             text += f"\n\n{heading}\n{sentence}"
         else:
-            text += f" {sentence}" if text else sentence
+            text += gap(text) + sentence if text else sentence
         shown = heading
     return text

@@ -6,35 +6,61 @@ from random import Random
 import pytest
 
 from ditto_core import languages
-from ditto_core.embedded import SEEDS, phrasing, seed_folder, world
+from ditto_core.embedded import LANGUAGES, SEEDS, phrasing, seed_folder, world, world_export, world_rdf
 from ditto_core.embedded.documents import Document, Writer
 from ditto_core.embedded.known import load_world
+from ditto_core.evaluation.unknown_rejection import refuses
 from ditto_core.records import Claim
+from ditto_core.simulation.queries import check
 
-KNOWN = load_world()
-HELD_OUT = {profile.character.label for profile in KNOWN.known} - {profile.character.label for profile in KNOWN.playable}
+WORLDS = {code: load_world(code) for code in LANGUAGES}
+KNOWN = WORLDS["en"]
+HELD_OUT = {profile.character.qid for profile in KNOWN.known} - {profile.character.qid for profile in KNOWN.playable}
+
+
+def writer_of(code: str, seed: int) -> Writer:
+    return Writer(Random(seed), languages.load(code), WORLDS[code], lambda text: len(text) // 4)
+
+
+@pytest.fixture(scope="module", params=LANGUAGES)
+def code(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 @pytest.fixture(scope="module")
-def documents() -> list[Document]:
-    writer = Writer(Random(5), languages.load("en"), KNOWN, lambda text: len(text) // 4)
+def documents(code: str) -> list[Document]:
+    writer = writer_of(code, 5)
     return [writer.document(1.0) for _ in range(600)]
 
 
 def test_a_hundred_characters_each_with_an_article_facts_and_an_id_of_its_own() -> None:
     characters = world.entries()
 
-    assert len({entry.qid for entry in characters}) == len({entry.label for entry in characters}) == 100
+    assert len({entry.qid for entry in characters}) == len({entry.texts["en"].label for entry in characters}) == 100
     assert all(len(entry.facts) >= 5 for entry in characters)
     assert all(profile.article.sections for profile in KNOWN.known)
     assert 20 <= len(HELD_OUT) <= 40
 
 
-def test_what_ships_is_what_the_sources_say() -> None:
+@pytest.mark.parametrize("code", LANGUAGES[1:])
+def test_the_smaller_parts_have_facts_articles_and_roles_of_both_kinds(code: str) -> None:
+    known = WORLDS[code].known
+    english = {profile.character.qid: profile.character for profile in KNOWN.known}
+
+    assert len(known) == 24
+    assert 6 <= sum(profile.character.qid in HELD_OUT for profile in known) <= 12
+    for profile in known:
+        assert profile.article.sections
+        assert len(profile.character.claims) >= min(7, len(english[profile.character.qid].claims))
+        assert all(phrasing.load(code).properties[claim.property].sort for claim in profile.character.claims)
+
+
+@pytest.mark.parametrize("code", LANGUAGES)
+def test_what_ships_is_what_the_sources_say(code: str) -> None:
     characters = world.entries()
 
-    assert world.world_rdf().read_text("utf-8") == world.turtle(characters)
-    assert world.world_export().read_text("utf-8") == world.export(characters)
+    assert world_rdf().read_text("utf-8") == world.turtle(characters)
+    assert world_export(code).read_text("utf-8") == world.export(code, characters)
 
 
 def test_the_seeds_are_small_and_of_two_sizes() -> None:
@@ -51,38 +77,89 @@ def test_a_new_character_moves_no_other_items_id() -> None:
     before, after = (set(world.turtle(some).splitlines()) for some in (characters[:-1], characters))
 
     assert before <= after
-    assert any(newest.label in line for line in after - before)
+    assert any(newest.texts["en"].label in line for line in after - before)
 
 
-def test_held_out_roles_are_never_played_before_fine_tuning(documents: list[Document]) -> None:
+def test_held_out_roles_are_never_played_before_fine_tuning(code: str, documents: list[Document]) -> None:
     chats = [document for document in documents if document.kind in ("answers", "queries")]
-    played = [label for label in HELD_OUT for chat in chats if f"Name: {label}\n" in chat.messages[0].content]
+    name = languages.load(code).words["profile"]["name"]
+    held_out = [profile.character.label for profile in WORLDS[code].known if profile.character.qid in HELD_OUT]
+    played = [label for label in held_out for chat in chats if f"{name}: {label}\n" in chat.messages[0].content]
 
     assert len(chats) > 200
     assert played == []
 
 
-def test_no_chat_has_the_bare_line_of_identity(documents: list[Document]) -> None:
-    systems = [document.messages[0].content for document in documents if document.messages]
+def test_no_chat_has_the_bare_line_of_identity(code: str, documents: list[Document]) -> None:
+    language = languages.load(code)
+    bare = {language.identity(profile.character.label, profile.character.description) for profile in WORLDS[code].known}
 
-    without_profile = [text for text in systems if text.startswith("You are ") and "Name: " not in text]
-
-    assert [text for text in without_profile if "assistant" not in text and "about" not in text] == []
+    assert {document.messages[0].content for document in documents if document.messages} & bare == set()
 
 
-def test_foreign_questions_are_about_nothing_that_the_profile_holds() -> None:
-    writer = Writer(Random(6), languages.load("en"), KNOWN, lambda text: len(text) // 4)
+@pytest.mark.parametrize("code", LANGUAGES)
+def test_foreign_questions_are_about_nothing_that_the_profile_holds(code: str) -> None:
+    writer = writer_of(code, 6)
     for _ in range(100):
         profile = writer.invented()
         text = writer.verbalised(profile)
-        assert writer.foreign(text, None).value.lower() not in text.lower()
+        assert writer.foreign(text, None, WORLDS[code].known).value.lower() not in text.lower()
 
 
-def test_lists_of_questions_never_repeat_one(documents: list[Document]) -> None:
+def test_foreign_questions_are_mostly_on_what_other_characters_did(code: str) -> None:
+    writer = writer_of(code, 7)
+    values = {claim.value for profile in WORLDS[code].known for claim in profile.character.claims}
+
+    asked = [writer.foreign("", None, WORLDS[code].known).value in values for _ in range(200)]
+
+    assert sum(asked) > 120
+
+
+def test_lists_of_questions_never_repeat_one_and_follow_the_profile(code: str, documents: list[Document]) -> None:
+    said = phrasing.load(code)
     lists = [json.loads(d.messages[1].content) for d in documents if d.kind == "queries"]
-
     assert lists
-    assert all(len({one["question"] for one in asked}) == 3 for asked in lists)
+    for asked in lists:
+        assert len({one["question"] for one in asked}) == 3
+
+    writer = writer_of(code, 8)
+    roles = {profile.character.label: profile for profile in WORLDS[code].known}
+    for _ in range(30):
+        prompt, reply = writer.queries().messages
+        role = next((one for label, one in roles.items() if f": {label}\n" in prompt.content.partition("\n\n")[2][:40]), None)
+        if role is None:
+            continue
+        places = [
+            max(
+                (place for place, claim in enumerate(role.character.claims) if said.names_something(claim)
+                 and one["question"] in said.naming_questions(claim)),
+                default=-1,
+            )
+            for one in json.loads(reply.content)
+        ]  # fmt: skip
+        assert places == sorted(places)
+
+
+@pytest.mark.parametrize("code", LANGUAGES)
+def test_every_refusal_is_heard_as_one_and_no_answer_is(code: str) -> None:
+    language, said = languages.load(code), phrasing.load(code)
+    for profile in WORLDS[code].known:
+        for claim in filter(said.names_something, profile.character.claims):
+            assert all(refuses(text, language) for text in said.refusals(claim))
+            assert not any(refuses(text, language) for text in said.naming_answers(claim))
+
+
+@pytest.mark.parametrize("code", LANGUAGES)
+def test_every_question_passes_the_simulations_checks_and_the_assistant_says_what_it_is(code: str) -> None:
+    language, said, writer = languages.load(code), phrasing.load(code), writer_of(code, 10)
+    someone, somebody_else = writer.invented(), writer.invented()
+    for profile in WORLDS[code].known:
+        for claim in profile.character.claims:
+            questions = said.generic_questions(claim)
+            questions += said.naming_questions(claim) if said.names_something(claim) else ()
+            for question in questions:
+                check(question, [], someone, somebody_else, language)
+            assert language.speaks("assistant", said.assistant_reply(claim, named=said.names_something(claim)))
 
 
 @pytest.mark.parametrize(
@@ -95,4 +172,15 @@ def test_lists_of_questions_never_repeat_one(documents: list[Document]) -> None:
     ],
 )
 def test_values_are_mentioned_as_english_mentions_them(claim: Claim, said: str) -> None:
-    assert phrasing.mention(claim) == said
+    assert phrasing.load("en").mention(claim) == said
+
+
+def test_invented_values_follow_their_rules_and_words_of_the_world_are_mixed_in() -> None:
+    inventor = writer_of("en", 9).inventor
+
+    awards = [inventor.make("award") for _ in range(400)]
+
+    assert len(set(awards)) > 380
+    assert any("Award for Best" in award for award in awards)
+    assert not any("{" in award or "}" in award for award in awards)
+    assert inventor.make("Lower")[0].isupper()

@@ -71,6 +71,13 @@ def test_sentences_end_where_a_reader_ends_them(text: str, expected: list[str]) 
     assert sentences(text) == expected
 
 
+def test_chinese_sentences_stand_side_by_side() -> None:
+    article = replace(ARTICLE, sections=(Section("", "他生于华沙。他说：“好。”然后走了。"),))
+    profile = profiles.build(CHARACTER, article)
+    assert profile.summary == "他生于华沙。他说：“好。”然后走了。"
+    assert profiles.verbalise(profile, languages.load("zh"), 1000, count).endswith("生平\n他生于华沙。他说：“好。”然后走了。")
+
+
 def test_facts_are_claims_then_sentences() -> None:
     found = profiles.facts(PROFILE)
     assert found[:3] == ["date of birth: 10 December 1815", "father: Lord Byron", "Ada wrote programs."]
