@@ -1,5 +1,6 @@
 """collect as a command: what a source answered once is not asked again, not after a kill either, and is enough by itself."""
 
+import json
 import random
 import signal
 import time
@@ -12,9 +13,12 @@ import pytest
 from fixtures.stub_wiki import StubWiki
 from fixtures.weather import Proxy
 
+from ditto_core import languages
 from ditto_core.embedded import world_export, world_rdf
 from ditto_core.knowledge.oxigraph import serve
 from ditto_core.knowledge.source import PARALLEL
+from ditto_core.records import Profile, from_table
+from ditto_core.shards import read_groups
 
 Ditto = Callable[..., dict[str, Any]]
 _KILLS = 3
@@ -62,6 +66,21 @@ def test_a_second_run_needs_nobody_and_an_offline_one_says_what_it_lacks(ditto: 
     assert (second["requests"], second["output"], second["ledger"]["ok"]) == (0, first["output"], first["ledger"]["ok"])
     empty = ditto("collect", tmp_path / "empty", *endpoint, "--offline", code=2)
     assert "without --offline" in empty["error"]
+
+
+def test_three_languages_of_the_embedded_world_become_profiles_each_in_its_own_words(ditto: Ditto, tmp_path: Path) -> None:
+    root, chosen = tmp_path / "data", ["en", "zh", "ko"]
+    settings = [f"knowledge.languages={json.dumps(chosen)}", "knowledge.max_characters=100"]
+    done = ditto("collect", root, *(word for setting in settings for word in ("--set", setting)))
+    assert (done["ledger"]["inputs"], done["ledger"]["ok"]) == (148, 148)
+    files = (file for file in (root / done["output"]).glob("*.parquet") if ".lost." not in file.name)
+    rows = [profile for file in files for group in read_groups(file) for profile in from_table(Profile, group)]
+    told = {code: [profile for profile in rows if profile.character.language == code] for code in chosen}
+    assert {code: len(profiles) for code, profiles in told.items()} == {"en": 100, "zh": 24, "ko": 24}
+    for code, profiles in told.items():
+        language = languages.load(code)
+        assert all(language.script_share(profile.article.sections[0].text) > 0.9 for profile in profiles)
+        assert {f"https://{code}.wikipedia.org"} == {profile.article.url.partition("/wiki/")[0] for profile in profiles}
 
 
 def test_a_run_killed_at_any_point_asks_again_only_for_what_was_in_flight_and_gives_the_same_bytes(
