@@ -20,8 +20,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
+from ditto_core import languages
 from ditto_core.embedded import phrasing
 from ditto_core.embedded.invented import Inventor, article
+from ditto_core.embedded.known import World, load_world
 from ditto_core.knowledge.profiles import verbalise
 from ditto_core.languages import Language
 from ditto_core.records import Claim, Message, Profile
@@ -30,24 +32,16 @@ PROFILE_TOKENS = 256
 QUESTIONS = 3
 _FOREIGN_SHARE = 0.45
 _SECOND_FACT_SHARE = 0.75
-_EARLY: Mapping[str, float] = {
-    "answers": 0.0,
-    "queries": 0.0,
-    "knowledge": 0.0,
-    "articles": 0.0,
-    "copies": 1.0,
-}
-_LATE: Mapping[str, float] = {
+_MIX: Mapping[str, float] = {
     "answers": 0.33,
     "queries": 0.18,
     "knowledge": 0.42,
     "articles": 0.04,
     "copies": 0.03,
 }
-_MARKS = "(),.;:\"'"
-_LONGEST_WORD = 14  # longer ones are lines of a language without spaces
+"""Kind of a document -> share."""
 COPYING = 0.08
-"""Progress up to which nothing but copying is practised; by twice of that the mix is the late one."""
+"""Progress up to which nothing but copying is practised; by twice of that the mix is the whole one."""
 _TOPIC_SHARE = 0.65
 """Of the chats in "knowledge": in how many the system message names the person."""
 _SELF_SHARE = 0.3
@@ -67,19 +61,6 @@ class Document:
     kind: str
     messages: tuple[Message, ...] = ()
     text: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class World:
-    """The embedded characters: all of them, and those that may be played before fine-tuning."""
-
-    known: tuple[Profile, ...]
-    playable: tuple[Profile, ...]
-
-    def words(self) -> tuple[str, ...]:
-        """Words of the playable characters and their articles; invented names are put together from them too."""
-        words = {word.strip(_MARKS) for profile in self.playable for text in _texts(profile) for word in text.split()}
-        return tuple(sorted(word for word in words if word.isalpha() and len(word) <= _LONGEST_WORD))
 
 
 class Writer:
@@ -112,9 +93,8 @@ class Writer:
     def document(self, progress: float) -> Document:
         """The next document; profiles grow and the mix shifts with the progress."""
         early = min(1.0, max(0.0, 2.0 - progress / COPYING))
-        kinds = list(_LATE)
-        weights = [_EARLY[kind] * early + _LATE[kind] * (1 - early) for kind in kinds]
-        kind = self._random.choices(kinds, weights)[0]
+        weights = [early * (kind == "copies") + share * (1 - early) for kind, share in _MIX.items()]
+        kind = self._random.choices(list(_MIX), weights)[0]
         if kind in ("knowledge", "articles") and not self._world.known:
             kind = "answers"
         return getattr(self, kind)(progress)  # type: ignore[no-any-return]
@@ -389,9 +369,23 @@ class Writer:
         return self.phrasing.sentences_apart.join(sentences)
 
 
-def _texts(profile: Profile) -> list[str]:
-    values = [claim.value for claim in profile.character.claims]
-    return [profile.character.label, profile.character.description, *values, *(part.text for part in profile.article.sections)]
+class Writers:
+    """Writers of several languages; each writes its share of the documents.
+
+    Attributes:
+        of: Code of a language -> its writer.
+    """
+
+    def __init__(
+        self, random: Random, shares: Mapping[str, float], count_tokens: Callable[[str], int], minimal_pairs: bool = True
+    ) -> None:
+        self._random, self._shares = random, shares
+        self.of = {code: Writer(random, languages.load(code), load_world(code), count_tokens, minimal_pairs) for code in shares}
+
+    def document(self, progress: float) -> Document:
+        """The next document."""
+        code = self._random.choices(list(self._shares), list(self._shares.values()))[0]
+        return self.of[code].document(progress)
 
 
 def chat(system: str, turns: Sequence[tuple[str, str]]) -> tuple[Message, ...]:

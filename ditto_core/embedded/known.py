@@ -8,9 +8,10 @@ Example:
     Marie Curie, Polish-French physicist and chemist; award received: Nobel Prize in Physics (1903); ...
 """
 
+from dataclasses import dataclass
+
 from ditto_core import languages
 from ditto_core.dataset.splits import split_of
-from ditto_core.embedded.documents import World
 from ditto_core.embedded.world import Entry, Fact, Labels, entries, labels
 from ditto_core.knowledge import claims, profiles, wikitext
 from ditto_core.knowledge.claims import Statement
@@ -22,6 +23,21 @@ _MAX_VALUES = 5
 _SHARES = {"validation_share": 0.1, "test_share": 0.2}
 _RANKS = {"preferred": claims.PREFERRED, "normal": claims.NORMAL, "deprecated": claims.DEPRECATED}
 _YEAR = 9
+_MARKS = "(),.;:\"'"
+_LONGEST_WORD = 14  # longer ones are lines of a language without spaces
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """The embedded characters: all of them, and those that may be played before fine-tuning."""
+
+    known: tuple[Profile, ...]
+    playable: tuple[Profile, ...]
+
+    def words(self) -> tuple[str, ...]:
+        """Words of the playable characters and their articles; invented names are put together from them too."""
+        words = {word.strip(_MARKS) for profile in self.playable for text in _texts(profile) for word in text.split()}
+        return tuple(sorted(word for word in words if word.isalpha() and len(word) <= _LONGEST_WORD))
 
 
 def load_world(code: str = "en") -> World:
@@ -74,3 +90,8 @@ def _moment(time: str) -> str:
     year = int(parts[0]) - (1 if sign else 0)
     month, day = [*parts[1:], "01", "01"][:2]
     return f"{sign if year else ''}{year:04d}-{month}-{day}T00:00:00Z"
+
+
+def _texts(profile: Profile) -> list[str]:
+    values = [claim.value for claim in profile.character.claims]
+    return [profile.character.label, profile.character.description, *values, *(part.text for part in profile.article.sections)]

@@ -1,16 +1,17 @@
 """Pretraining: a seed LLM from random weights, on two cores.
 
-In:     the embedded world, a number of minutes or tokens, a random seed.
+In:     the embedded world, a number of tokens, a random seed.
 Out:    a Qwen3 model in bfloat16 safetensors, and its tokenizer with the chat template, in
         `embedded.seed_folder()`.
 Source: ours.
 
-    python -m ditto_core.embedded.pretrain --minutes 40 --name embedded-small
+    python -m ditto_core.embedded.pretrain --name embedded-small
 
 Loss falls on the assistant's words only, and on running text in full. Documents are batched by length, padded
 on the right and need no mask. Small batches of lists to copy come first: copying is learned within minutes then,
 and all else rests on it. One process a core, each with one thread: on a busy machine OpenMP over both
-cores is far slower. A run bounded by minutes depends on the machine's speed; bound it by tokens to repeat it.
+cores is far slower. Without further options it makes the weights that ship: the same bytes on the same hardware. A run that
+`--minutes` ends depends on the machine's speed.
 """
 
 import argparse
@@ -25,28 +26,22 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
-from importlib.resources import files
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import torch
 import torch.distributed as dist
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch.nn import functional
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
-from ditto_core import languages
 from ditto_core.embedded import seed_folder
-from ditto_core.embedded.documents import COPYING, Document, Writer
-from ditto_core.embedded.known import load_world
+from ditto_core.embedded.documents import COPYING, Writers
 from ditto_core.embedded.muon import Muon
-from ditto_core.errors import BrokenPromise
+from ditto_core.embedded.tokens import END, PAD, Encoder, check_template, token_id, train_tokenizer
 
 RECORD = "pretraining.json"
 """In the seed's folder: what was run, one entry a run."""
-_PAD, _START, _END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 _POOL = 96
 _COPIED = 0.3  # loss of lists to copy at which they have done their work
 _FULL = 0.6  # share of the run by which documents have their full length
@@ -58,7 +53,7 @@ class Recipe:
     """Everything that shapes the seed.
 
     Attributes:
-        minutes: The run ends after so many, or after `tokens`, whichever comes first.
+        tokens: The run ends after so many, padding included, or after `minutes`, whichever comes first.
         batch_tokens: Per process and step, padding included.
         matrix_rate: Learning rate of Muon, for the matrices.
         other_rate: Learning rate of AdamW, for embeddings and norms.
@@ -68,8 +63,8 @@ class Recipe:
         without: One of `PARTS`, left out to see what it is good for; "" is none.
     """
 
-    minutes: float = 40.0
-    tokens: float = 40e6
+    tokens: float = 48e6
+    minutes: float = 600.0
     seed: int = 0
     vocabulary: int = 2560
     hidden: int = 160
@@ -98,96 +93,16 @@ PARTS = ("curriculum", "minimal pairs", "muon")
 SIZES: dict[str, dict[str, Any]] = {
     "embedded": {},
     "embedded-small": {
-        "vocabulary": 2048, "hidden": 96, "layers": 3, "heads": 3, "shared_heads": 3, "feed_forward": 256,
+        "tokens": 34.5e6, "vocabulary": 2048, "hidden": 96, "layers": 3, "heads": 3, "shared_heads": 3, "feed_forward": 256,
         "languages": {"en": 1.0},
     },
 }  # fmt: skip
 """Name of a bundled seed -> what of its recipe is its own."""
 
 
-class Writers:
-    """Writers of several languages; each writes its share of the documents."""
-
-    def __init__(self, seed: int, recipe: Recipe, count_tokens: Callable[[str], int]) -> None:
-        self._random = Random(seed)
-        self._shares = recipe.languages
-        self.of = {
-            code: Writer(self._random, languages.load(code), load_world(code), count_tokens, recipe.without != "minimal pairs")
-            for code in recipe.languages
-        }
-
-    def document(self, progress: float) -> Document:
-        """The next document."""
-        code = self._random.choices(list(self._shares), list(self._shares.values()))[0]
-        return self.of[code].document(progress)
-
-
-def train_tokenizer(recipe: Recipe) -> PreTrainedTokenizerFast:
-    """A byte-level BPE over documents of the final mix; digits stand alone, so that years are copied well."""
-    writers = Writers(recipe.seed + 3, recipe, lambda text: len(text) // 3)
-    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    core = Tokenizer(models.BPE())
-    core.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), byte_level])
-    core.decoder = decoders.ByteLevel()
-    core.train_from_iterator(
-        (_plain(writers.document(1.0)) for _ in range(6000)),
-        trainers.BpeTrainer(
-            vocab_size=recipe.vocabulary, special_tokens=[_PAD, _START, _END],
-            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False,
-        ),
-    )  # fmt: skip
-    tokenizer: PreTrainedTokenizerFast = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
-        tokenizer_object=core, eos_token=_END, pad_token=_PAD
-    )
-    tokenizer.chat_template = files("ditto_core.training").joinpath("chatml.jinja").read_text("utf-8")
-    return tokenizer
-
-
-def _plain(document: Document) -> str:
-    return document.text or "\n".join(f"{message.role}\n{message.content}" for message in document.messages)
-
-
-def token_id(tokenizer: PreTrainedTokenizerFast, token: str) -> int:
-    """The id of one token."""
-    return int(tokenizer.get_vocab()[token])
-
-
-class Encoder:
-    """Documents as token ids and the mask of what is trained."""
-
-    def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
-        self._core = tokenizer.backend_tokenizer
-        self._start, self._end, self._pad = (token_id(tokenizer, token) for token in (_START, _END, _PAD))
-        self._line = self._ids("\n")
-        self._heads = {role: [self._start, *self._ids(f"{role}\n")] for role in ("system", "user", "assistant")}
-        self.count = lru_cache(maxsize=100_000)(lambda text: len(self._ids(text)))
-
-    def __call__(self, document: Document) -> tuple[list[int], list[bool]]:
-        """Token ids, and one entry each: whether the loss falls on it."""
-        if document.text:
-            ids = [*self._ids(document.text), self._pad]
-            return ids, [True] * len(ids)
-        ids, trained = [], []
-        for message in document.messages:
-            head, body = self._heads[message.role], [*self._ids(message.content), self._end]
-            ids += [*head, *body, *self._line]
-            trained += [False] * len(head) + [message.role == "assistant"] * len(body) + [False] * len(self._line)
-        return ids, trained
-
-    def _ids(self, text: str) -> list[int]:
-        return self._core.encode(text, add_special_tokens=False).ids
-
-
-def check_template(tokenizer: PreTrainedTokenizerFast, encoder: Encoder, document: Document) -> None:
-    """Prove that documents are trained as the pipeline will send them.
-
-    Raises:
-        BrokenPromise: The chat template tokenises the document in another way.
-    """
-    chat = [{"role": message.role, "content": message.content} for message in document.messages]
-    wanted = tokenizer.apply_chat_template(chat, tokenize=True, return_dict=False)
-    if encoder(document)[0] != wanted:
-        raise BrokenPromise(f"the encoder and the chat template disagree about {chat}")
+def _tokenizer(recipe: Recipe) -> PreTrainedTokenizerFast:
+    writers = Writers(Random(recipe.seed + 3), recipe.languages, lambda text: len(text) // 3, recipe.without != "minimal pairs")
+    return train_tokenizer(writers, recipe.vocabulary)
 
 
 def build_model(tokenizer: PreTrainedTokenizerFast, recipe: Recipe) -> Qwen3ForCausalLM:
@@ -197,7 +112,7 @@ def build_model(tokenizer: PreTrainedTokenizerFast, recipe: Recipe) -> Qwen3ForC
         num_hidden_layers=recipe.layers, num_attention_heads=recipe.heads, head_dim=32,
         num_key_value_heads=recipe.shared_heads, max_position_embeddings=2048, tie_word_embeddings=True,
         rope_parameters={"rope_type": "default", "rope_theta": 1000.0}, bos_token_id=None,
-        eos_token_id=token_id(tokenizer, _END), pad_token_id=token_id(tokenizer, _PAD),
+        eos_token_id=token_id(tokenizer, END), pad_token_id=token_id(tokenizer, PAD),
     )  # fmt: skip
     return Qwen3ForCausalLM(config)  # type: ignore[no-untyped-call]
 
@@ -255,17 +170,18 @@ class Trainer:
             dist.init_process_group("gloo", rank=self._rank, world_size=self._size)
         torch.set_num_threads(1)
         torch.manual_seed(recipe.seed)
-        self._tokenizer = PreTrainedTokenizerFast.from_pretrained(start) if start else train_tokenizer(recipe)
+        self._tokenizer = PreTrainedTokenizerFast.from_pretrained(start) if start else _tokenizer(recipe)
         self._model = (
             Qwen3ForCausalLM.from_pretrained(start, dtype=torch.float32) if start else build_model(self._tokenizer, recipe)
         )
         encoder = Encoder(self._tokenizer)
-        writers = Writers(recipe.seed * 1000 + 11 + self._rank, recipe, encoder.count)
+        random = Random(recipe.seed * 1000 + 11 + self._rank)
+        writers = Writers(random, recipe.languages, encoder.count, recipe.without != "minimal pairs")
         for writer in writers.of.values():
             check_template(self._tokenizer, encoder, writer.answers())
         self._share, self._tokens, self._step = 0.0, 0, 0
         self._copied_at = -9.0 if start or recipe.without == "curriculum" else None
-        pad = token_id(self._tokenizer, _PAD)
+        pad = token_id(self._tokenizer, PAD)
         self._batches = batches(writers, encoder, recipe.batch_tokens, pad, self._progress)
         matrices = [p for name, p in self._model.named_parameters() if p.ndim == 2 and "embed" not in name]
         self._others = [p for name, p in self._model.named_parameters() if p.ndim < 2 or "embed" in name]
@@ -382,13 +298,14 @@ def launch(processes: int, arguments: Sequence[str]) -> int:
 
 def main() -> int:
     """Read the command line and train."""
+    usual = Recipe()
     parser = argparse.ArgumentParser(description="Train the embedded seed LLM from random weights.")
     parser.add_argument("--name", choices=sorted(SIZES), default="embedded", help="which of the bundled seeds")
-    parser.add_argument("--minutes", type=float, default=40.0)
-    parser.add_argument("--tokens", type=float, default=40e6)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--tokens", type=float, help="to train on; by default as many as the seed that ships")
+    parser.add_argument("--minutes", type=float, default=usual.minutes, help="at most")
+    parser.add_argument("--seed", type=int, default=usual.seed)
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--save-minutes", type=float, default=4.0)
+    parser.add_argument("--save-minutes", type=float, default=usual.save_minutes, help="between checkpoints")
     parser.add_argument("--out", type=Path, default=None, help="folder; the seed's own in the package by default")
     parser.add_argument("--start", type=Path, default=None, help="continue from this folder's weights and tokenizer")
     parser.add_argument("--rate-share", type=float, default=1.0, help="of the learning rates")
@@ -397,8 +314,8 @@ def main() -> int:
     if given.processes > 1:
         return launch(given.processes, sys.argv[1:])
     recipe = Recipe(
-        minutes=given.minutes, tokens=given.tokens, seed=given.seed, save_minutes=given.save_minutes,
-        rate_share=given.rate_share, without=given.without, **SIZES[given.name],
+        minutes=given.minutes, seed=given.seed, save_minutes=given.save_minutes, rate_share=given.rate_share,
+        without=given.without, **SIZES[given.name] | ({"tokens": given.tokens} if given.tokens else {}),
     )  # fmt: skip
     Trainer(recipe, given.out or seed_folder(given.name), given.start).run()
     return 0

@@ -311,10 +311,16 @@ def card(folder: Path, scores: Sequence[Score], beside: Mapping[str, tuple[Path,
         known=len(world.known),
         playable=len(world.playable),
         held_out=len(world.known) - len(world.playable),
+        languages=", ".join(_read_languages(folder)),
         runs="\n".join(f"{number}. {told}" for number, told in enumerate(_runs(folder), 1)),
         beside="\n".join(f"- {name}: {'; '.join(_runs(other))}" for name, (other, _) in beside.items()) or "None was measured.",
         scores=table(scores, {name: found for name, (_, found) in beside.items()}),
     )
+
+
+def _read_languages(folder: Path) -> tuple[str, ...]:
+    """Codes of the languages that a model was trained on."""
+    return tuple(json.loads((folder / RECORD).read_text("utf-8"))[-1].get("languages", ["en"]))
 
 
 def _runs(folder: Path) -> list[str]:
@@ -326,8 +332,7 @@ def _runs(folder: Path) -> list[str]:
 def measure(folder: Path, cases: int, show: int, others: Sequence[Profile]) -> list[Score]:
     """The scores of the model in a folder, in the languages that it reads, printed as they come."""
     began, found, seed = time.monotonic(), list[Score](), Seed(folder)
-    read = json.loads((folder / RECORD).read_text("utf-8"))[-1].get("languages", ["en"])
-    for code in read:
+    for code in _read_languages(folder):
         for score in Examiner(seed, code, cases, show, others if code == "en" else ()).scores():
             if score.cases:
                 found.append(score)
