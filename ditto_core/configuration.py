@@ -32,7 +32,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
             "temperature": 0.6,
             "repetition_penalty": 1.0,
         },
-        "dataset": {"validation_share": 0.1, "test_share": 0.2, "contrastive_share": 0.25},
+        "dataset": {"validation_share": 0.1, "test_share": 0.2},
         "training": {
             "max_steps": 120,
             "global_batch": 16,

@@ -1,5 +1,6 @@
 """How the seed LLM is made and measured."""
 
+import dataclasses
 import hashlib
 import json
 import subprocess
@@ -13,7 +14,7 @@ from ditto_core import languages
 from ditto_core.embedded import scores, seed_folder
 from ditto_core.embedded.documents import Writer
 from ditto_core.embedded.known import load_world
-from ditto_core.embedded.pretrain import RECORD
+from ditto_core.embedded.pretrain import RECORD, SIZES, Recipe
 from ditto_core.embedded.scores import Score
 
 
@@ -36,6 +37,14 @@ def test_the_same_command_gives_the_same_weights_and_a_part_left_out_gives_other
     assert made["one"] == made["again"]
     assert len(set(made.values())) == 3
     assert json.loads((tmp_path / "muon" / RECORD).read_text("utf-8"))[-1]["without"] == "muon"
+
+
+def test_the_command_without_options_has_the_recipe_of_the_seed_that_ships() -> None:
+    (run,) = json.loads((seed_folder() / RECORD).read_text("utf-8"))
+    recipe = dataclasses.asdict(Recipe(**SIZES["embedded"]))
+    assert {name: run[name] for name in recipe if name != "save_minutes"} == {
+        name: value for name, value in recipe.items() if name != "save_minutes"
+    }
 
 
 def test_without_minimal_pairs_foreign_questions_seldom_have_the_form_of_an_own_one() -> None:
@@ -62,4 +71,4 @@ def test_the_card_shows_other_models_beside_the_shipped_one() -> None:
     assert "| what | share | 95 % | cases | seed 1 |" in text
     assert "| exact answer | 0.50 | 0.24 to 0.76 | 10 | 0.25 |" in text
     assert "| new row | 1.00 | 0.94 to 1.00 | 60 |  |" in text
-    assert "- seed 1: minutes 31.0" in text
+    assert "- seed 1: minutes 600.0" in text
