@@ -167,7 +167,8 @@ def character(
             raise RowFailed(reason, f"{item.qid} has none in {language.code}", raw=label)
     if tag != language.wiki:
         notes[f"label_from_{tag}"] += 1
-    aliases = {tidy(text) for _, text in facts.texts.get((item.qid, "altLabel"), ())}
+    # Virtuoso sends other languages too: it lets a filter behind a UNION pass everything.
+    aliases = {tidy(text) for tag, text in facts.texts.get((item.qid, "altLabel"), ()) if tag in tags}
     said, unsaid = claims(facts.statements.get(item.qid, ()), labels, language, settings.max_values)
     notes.update(unsaid)
     return Character(
