@@ -12,7 +12,8 @@ Kinds, and who appears:
     copies     a list of names, repeated                                              invented
 
 Roles of the other splits are therefore known in the third person only. No chat has the bare line of identity
-for a system prompt: that is left to fine-tuning. Everything here is pure but for the generator's state.
+for a system prompt: that is left to fine-tuning. Everything here is pure but for the generator's state and the reading of
+the world.
 """
 
 import json
@@ -71,7 +72,7 @@ class Writer:
         language: Whose prompts are rendered.
         world: In that language; may be empty.
         count_tokens: Length of a text, for the budget of a profile.
-        minimal_pairs: Whether most foreign questions have the form of an own one, so that only the name tells them apart.
+        minimal_pairs: Whether foreign questions take the form of an own one where they can: only the name tells them apart then.
 
     Attributes:
         phrasing: How the language asks and answers.
@@ -120,7 +121,7 @@ class Writer:
         """Three questions that one character can answer and another cannot.
 
         They are on facts that follow each other in the profile: where the next question is to come from can be looked up, so that
-        greedy decoding repeats none.
+        greedy decoding need not repeat one.
         """
         random = self._random
         for _ in range(20):

@@ -26,8 +26,6 @@ from typing import Any
 from ditto_core.records import Character, Claim
 
 _FOLDER = Path(__file__).with_name("wordings")
-_DAY = re.compile(r"\d{1,2} [A-Z]")
-_ERA = " BC"
 
 Voice = Mapping[str, str]
 """Whose words they are: pronoun of the wordings -> what stands there."""
@@ -71,12 +69,12 @@ class Phrasing:
         self.invented: Mapping[str, Any] = table["invented"]
         self.sentences_apart: str = table["sentences_apart"]
         self.some_award: str = next(label for label, rule in self.invented["values"].items() if rule == "award")
-        self.role: Voice = table["voice"]["role"]
+        self._role: Voice = table["voice"]["role"]
         self._named: Voice = table["voice"]["named"]
         self._play: Mapping[str, Any] = table["role"]
         self._sorts: Mapping[str, Mapping[str, Sequence[str]]] = table["sorts"]
         self._mention: Mapping[str, Any] = table.get("mention", {})
-        self._on: Mapping[str, str] = table.get("on", {"day": "", "other": ""})
+        self._on: Mapping[str, str] = table.get("on", {})
         self._unlisted: Mapping[str, Any] = table["unlisted"]
 
     def of(self, name: str) -> Voice:
@@ -180,9 +178,9 @@ class Phrasing:
 
     def _fill(self, forms: Sequence[str], claim: Claim, voice: Voice | None) -> tuple[str, ...]:
         """Put a claim into wordings; the first letter becomes a capital."""
-        on = self._on["day" if _DAY.match(claim.value.removesuffix(_ERA)) else "other"]
+        on = self._on["day" if re.match(self._on["is_day"], claim.value) else "other"] if self._on else ""
         filled = {"x": self.mention(claim), "v": claim.value, "y": claim.when, "property": claim.property, "on": on}
-        texts = (form.format(**filled, **(voice or self.role)) for form in forms)
+        texts = (form.format(**filled, **(voice or self._role)) for form in forms)
         return tuple(text[0].upper() + text[1:] for text in texts)
 
 

@@ -167,7 +167,7 @@ def character(
             raise RowFailed(reason, f"{item.qid} has none in {language.code}", raw=label)
     if tag != language.wiki:
         notes[f"label_from_{tag}"] += 1
-    # Virtuoso sends other languages too: it lets a filter behind a UNION pass everything.
+    # Virtuoso was seen to send texts of other languages too, in spite of the query's filter.
     aliases = {tidy(text) for tag, text in facts.texts.get((item.qid, "altLabel"), ()) if tag in tags}
     said, unsaid = claims(facts.statements.get(item.qid, ()), labels, language, settings.max_values)
     notes.update(unsaid)

@@ -1,4 +1,4 @@
-"""The bundled seed LLM on both engines: the same greedy replies, in the language of the question, and mostly right ones."""
+"""The bundled seed LLM on both engines: the same greedy replies, in the language of the question, and right ones among them."""
 
 from random import Random
 
@@ -21,7 +21,7 @@ _INTERVIEWS = 12
 
 
 def asked(code: str, engine: Generator) -> list[tuple[Request, str]]:
-    """Two lists of questions and the first questions of interviews, of characters that no training met, with what is right."""
+    """Two lists of questions and the first questions of interviews, of invented and of train roles, with what is right."""
     writer = Writer(Random(77), languages.load(code), load_world(code), engine.count_tokens)
     lists = [writer.queries().messages for _ in range(2)]
     interviews = [writer.answers().messages[:3] for _ in range(_INTERVIEWS)]
