@@ -5,13 +5,14 @@ Out:    a Qwen3 model in bfloat16 safetensors, and its tokenizer with the chat t
         `embedded.seed_folder()`.
 Source: ours.
 
+    python -m ditto_core.embedded.pretrain
     python -m ditto_core.embedded.pretrain --name embedded-small
 
 Loss falls on the assistant's words only, and on running text in full. Documents are batched by length, padded
 on the right and need no mask. Small batches of lists to copy come first: copying is learned within minutes then,
 and all else rests on it. One process a core, each with one thread: on a busy machine OpenMP over both
-cores is far slower. Without further options it makes the weights that ship: the same bytes on the same hardware. A run that
-`--minutes` ends depends on the machine's speed.
+cores is far slower. Without further options it makes the larger seed as it ships:
+the same bytes on the same hardware. A run that `--minutes` ends depends on the machine's speed.
 """
 
 import argparse
