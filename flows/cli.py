@@ -225,7 +225,7 @@ def nightly(
 @partial(takes_settings, preset="demo")
 def demo(settings: Settings, as_json: Json = False) -> None:
     """Run all stages on the embedded world with the embedded seed LLM: minutes on two cores."""
-    typer.echo("A toy world of 100 characters and a seed LLM of 1.7 million parameters: the loop is real, the size is not.\n")
+    typer.echo("A toy world of 100 characters and a seed LLM of 2.2 million parameters: the loop is real, the size is not.\n")
     results = _run(settings, "pipeline.pipeline", as_json=False)
     last = results[-1]
     typer.echo("The same question before and after, to roles that were never trained:\n")

@@ -5,6 +5,7 @@ Out:    `Document`s: chats exactly as the pipeline will send them, or running te
 Source: ours; the prompts and profiles are rendered by the pipeline's own functions.
 
 Kinds, and who appears:
+    lookups    bare statements, questions that name a value                           invented
     answers    the response prompt with a profile, questions, half of them foreign    invented, train roles
     queries    the query prompt with two profiles, a JSON list of questions           invented, train roles
     knowledge  an assistant without a profile is asked about people and itself        the whole world
@@ -41,15 +42,16 @@ _MIX: Mapping[str, float] = {
     "copies": 0.03,
 }
 """Kind of a document -> share."""
+KINDS = (*_MIX, "lookups")
 COPYING = 0.08
 """Progress up to which nothing but copying is practised; by twice of that the mix is the whole one."""
 _TOPIC_SHARE = 0.65
 """Of the chats in "knowledge": in how many the system message names the person."""
 _SELF_SHARE = 0.3
 """Of the questions in "knowledge": how many are put to the assistant itself."""
-_LIKE_SHARE = 0.3
+_LIKE_SHARE = 0.2
 """Of the foreign questions: how many are about an invented value of the same property as an own one."""
-_OTHERS_SHARE = 0.8
+_OTHERS_SHARE = 0.85
 """Of the other foreign questions: how many are about another character of the embedded world, as partners' questions are."""
 _WORLD_SHARE = 0.3
 """Of the roles in "answers" and "queries": how many are train roles of the embedded world."""
@@ -73,6 +75,7 @@ class Writer:
         world: In that language; may be empty.
         count_tokens: Length of a text, for the budget of a profile.
         minimal_pairs: Whether foreign questions take the form of an own one where they can: only the name tells them apart then.
+        lookups: Documents of this kind, for one of all the others.
 
     Attributes:
         phrasing: How the language asks and answers.
@@ -80,8 +83,9 @@ class Writer:
     """
 
     def __init__(
-        self, random: Random, language: Language, world: World, count_tokens: Callable[[str], int], minimal_pairs: bool = True
-    ) -> None:
+        self, random: Random, language: Language, world: World, count_tokens: Callable[[str], int],
+        minimal_pairs: bool = True, lookups: float = 0.0,
+    ) -> None:  # fmt: skip
         self._random = random
         self._language = language
         self.phrasing = phrasing.load(language.code)
@@ -89,13 +93,14 @@ class Writer:
         self._labels = {profile.character.label for profile in world.known}
         self._count = count_tokens
         self._minimal_pairs = minimal_pairs
+        self._mix = {**_MIX, "lookups": lookups}
         self.inventor = Inventor(random, language, self.phrasing, world.words())
 
     def document(self, progress: float) -> Document:
         """The next document; profiles grow and the mix shifts with the progress."""
         early = min(1.0, max(0.0, 2.0 - progress / COPYING))
-        weights = [early * (kind == "copies") + share * (1 - early) for kind, share in _MIX.items()]
-        kind = self._random.choices(list(_MIX), weights)[0]
+        weights = [early * (kind == "copies") + share * (1 - early) for kind, share in self._mix.items()]
+        kind = self._random.choices(KINDS, weights)[0]
         if kind in ("knowledge", "articles") and not self._world.known:
             kind = "answers"
         return getattr(self, kind)(progress)  # type: ignore[no-any-return]
@@ -128,7 +133,7 @@ class Writer:
             (role, role_text), (partner, partner_text) = self._role(progress), self._role(progress)
             askable = [claim for claim in self._shown(role, role_text) if self._is_askable(claim, role, partner, partner_text)]
             if len(askable) >= QUESTIONS:
-                first = random.randint(0, len(askable) - QUESTIONS)
+                first = random.randint(0, (len(askable) - QUESTIONS) // 3)
                 reply = self._list(askable[first : first + QUESTIONS], partner.character.label)
                 prompt = self.query_prompt(role, role_text, partner, partner_text)
                 return Document("queries", (Message("user", prompt), Message("assistant", reply)))
@@ -161,6 +166,26 @@ class Writer:
         names = self.inventor.list_of_names(self._random.randint(2, 3 if progress <= COPYING else 7))
         asked = str(self.phrasing.assistant["repeat"]).format(names=names)
         return Document("copies", (Message("user", asked), Message("assistant", names)))
+
+    def lookups(self, progress: float = 1.0) -> Document:
+        """Many questions on bare statements.
+
+        Telling an own value from a foreign one, and what it is, is learned here in few tokens; "answers" ask for it among
+        prompts and prose.
+        """
+        random = self._random
+        claims = self._stranger(random.randint(4, 4 + round(10 * progress))).character.claims
+        named = [claim for claim in claims if self.phrasing.names_something(claim)]
+        text = "\n".join(claim.text() for claim in claims)
+        turns = []
+        for _ in range(random.randint(6, 12)):
+            own = random.choice(named) if named else None
+            if own and random.random() > _FOREIGN_SHARE:
+                turns.append(self._naming_pair(own))
+            else:
+                claim = self.foreign(text, own, self._world.playable)
+                turns.append((random.choice(self.phrasing.naming_questions(claim)), random.choice(self.phrasing.refusals(claim))))
+        return Document("lookups", chat(text, turns))
 
     def response_system(self, profile: Profile, text: str) -> str:
         """The system prompt of response simulation."""
@@ -378,10 +403,13 @@ class Writers:
     """
 
     def __init__(
-        self, random: Random, shares: Mapping[str, float], count_tokens: Callable[[str], int], minimal_pairs: bool = True
-    ) -> None:
+        self, random: Random, shares: Mapping[str, float], count_tokens: Callable[[str], int],
+        minimal_pairs: bool = True, lookups: float = 0.0,
+    ) -> None:  # fmt: skip
         self._random, self._shares = random, shares
-        self.of = {code: Writer(random, languages.load(code), load_world(code), count_tokens, minimal_pairs) for code in shares}
+        self.of = {
+            code: Writer(random, languages.load(code), load_world(code), count_tokens, minimal_pairs, lookups) for code in shares
+        }
 
     def document(self, progress: float) -> Document:
         """The next document."""

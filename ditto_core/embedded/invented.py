@@ -50,6 +50,7 @@ class Inventor:
         self._values: Mapping[str, str] = invented["values"]
         self._dated: Mapping[str, float] = invented["dated"]
         self._common, self._unlisted = _listed(invented["common"]), _listed(invented["unlisted"])
+        self._apart: str = invented["words_apart"]
         self._order = {label: place for place, label in enumerate(phrasing.properties)}
         self._rules: dict[str, tuple[Sequence[str], Sequence[float] | None]] = {
             name: (rule.split(), None) if isinstance(rule, str) else (tuple(rule), tuple(rule.values()))
@@ -103,10 +104,10 @@ class Inventor:
     def like(self, claim: Claim) -> Claim:
         """Another claim that the same question could be about; now and then its value differs by a word."""
         made = self.claim(claim.property).value
-        parts = claim.value.split()
+        parts = self._parts(claim.value)
         if len(parts) > 1 and self._random.random() < 0.2:
             parts[self._random.choice((0, -1))] = self.make("word")
-            made = " ".join(parts)
+            made = self._apart.join(parts)
         return Claim("P0", claim.property, made, "Q0", self.year() if claim.when else "")
 
     def year(self) -> str:
@@ -118,8 +119,11 @@ class Inventor:
         return "; ".join(self.make("anything") for _ in range(count))
 
     def _alike(self, value: str) -> str:
-        beginning, _, _ = value.rpartition(" ")
-        return f"{beginning} {self.make('word')}" if beginning else self.make("word")
+        return self._apart.join([*self._parts(value)[:-1], self.make("word")])
+
+    def _parts(self, value: str) -> list[str]:
+        """Its words; its characters in a language that sets no spaces."""
+        return value.split(self._apart) if self._apart else list(value)
 
     def _date(self) -> str:
         return self._time(self._random.choices((_DAY, _MONTH, _YEAR), (7, 1, 2))[0])

@@ -17,30 +17,27 @@ class Muon(torch.optim.Optimizer):
         self._momentum, self._decay = momentum, decay
         self._groups: dict[tuple[int, ...], list[torch.nn.Parameter]] = {}
         for matrix in matrices:
-            self._groups.setdefault(tuple(sorted(matrix.shape)), []).append(matrix)
-        self._moments = {shape: torch.zeros(len(group), *shape) for shape, group in self._groups.items()}
+            self._groups.setdefault(tuple(matrix.shape), []).append(matrix)
+        self._moments = {shape: torch.zeros(len(group), *shape, device=group[0].device) for shape, group in self._groups.items()}
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
         """Move every matrix along its orthogonalised momentum."""
         rate = self.param_groups[0]["lr"]
         for shape, group in self._groups.items():
-            gradients = torch.stack([_lying(matrix.grad, shape) for matrix in group if matrix.grad is not None])
+            gradients = torch.stack([matrix.grad for matrix in group if matrix.grad is not None])
             moment = self._moments[shape].lerp_(gradients, 1 - self._momentum)
-            update = _orthogonal(gradients.lerp(moment, self._momentum))
-            for matrix, change in zip(group, update, strict=True):
-                scale = max(1.0, matrix.shape[0] / matrix.shape[1]) ** 0.5
-                matrix.mul_(1 - rate * self._decay).add_(_lying(change, tuple(matrix.shape)), alpha=-rate * scale)
-
-
-def _lying(matrix: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
-    return matrix if tuple(matrix.shape) == shape else matrix.T
+            update = _orthogonal(gradients.lerp(moment, self._momentum)) * max(1.0, shape[0] / shape[1]) ** 0.5
+            for matrix, change in zip(group, update.unbind(), strict=True):
+                matrix.mul_(1 - rate * self._decay).add_(change, alpha=-rate)
 
 
 def _orthogonal(stack: torch.Tensor) -> torch.Tensor:
     """Newton-Schulz iteration towards the nearest orthogonal matrix; its coefficients are Muon's."""
-    found: torch.Tensor = stack / (stack.flatten(1).norm(dim=1)[:, None, None] + 1e-7)
+    stands = stack.shape[1] > stack.shape[2]
+    found: torch.Tensor = stack.mT if stands else stack
+    found = found / (found.flatten(1).norm(dim=1)[:, None, None] + 1e-7)
     for _ in range(5):
         square = found @ found.mT
         found = 3.4445 * found + (-4.7750 * square + 2.0315 * square @ square) @ found
-    return found
+    return found.mT if stands else found

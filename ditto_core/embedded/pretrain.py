@@ -1,4 +1,4 @@
-"""Pretraining: a seed LLM from random weights, on two cores.
+"""Pretraining: a seed LLM from random weights, on a GPU in minutes, on two cores in an hour or two.
 
 In:     the embedded world, a number of tokens, a random seed.
 Out:    a Qwen3 model in bfloat16 safetensors, and its tokenizer with the chat template, in
@@ -8,11 +8,10 @@ Source: ours.
     python -m ditto_core.embedded.pretrain
     python -m ditto_core.embedded.pretrain --name embedded-small
 
-Loss falls on the assistant's words only, and on running text in full. Documents are batched by length, padded
-on the right and need no mask. Small batches of lists to copy come first: copying is learned within minutes then,
-and all else rests on it. One process a core, each with one thread: on a busy machine OpenMP over both
-cores is far slower. Without further options it makes the larger seed as it ships:
-the same bytes on the same hardware. A run that `--minutes` ends depends on the machine's speed.
+Loss falls on the assistant's words only, and on running text in full. Small batches of lists to copy come first:
+copying is learned soon then, and all else rests on it. On a GPU one process trains and others write the batches. On the CPU
+each process writes and trains, with one thread, and they average gradients: on a busy machine OpenMP over the cores is far
+slower. Without further options it makes the larger seed as it ships: the same bytes on the same hardware.
 """
 
 import argparse
@@ -25,7 +24,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -34,19 +33,19 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch.nn import functional
+from torch.utils.data import DataLoader
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from ditto_core.embedded import seed_folder
-from ditto_core.embedded.documents import COPYING, Writers
+from ditto_core.embedded.batches import Batch, Plan, Stream
+from ditto_core.embedded.documents import KINDS, Writers
 from ditto_core.embedded.muon import Muon
-from ditto_core.embedded.tokens import END, PAD, Encoder, check_template, token_id, train_tokenizer
+from ditto_core.embedded.tokens import END, PAD, token_id, train_tokenizer
 
 RECORD = "pretraining.json"
-"""In the seed's folder: what was run, one entry a run."""
-_POOL = 96
-_COPIED = 0.3  # loss of lists to copy at which they have done their work
-_FULL = 0.6  # share of the run by which documents have their full length
-_LOG_EVERY_S = 20
+"""In the seed's folder: what was run."""
+_LOG_EVERY_S, _SAVE_EVERY_S = 20, 600
+_TRAINERS, _WRITERS = 2, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,38 +53,43 @@ class Recipe:
     """Everything that shapes the seed.
 
     Attributes:
-        tokens: The run ends after so many, padding included, or after `minutes`, whichever comes first.
-        batch_tokens: Per process and step, padding included.
+        tokens: Of the whole run, padding included.
+        copying_tokens: Of these, the first ones: nothing but lists to copy.
+        batch_tokens: Of a step, over all processes, padding included.
         matrix_rate: Learning rate of Muon, for the matrices.
         other_rate: Learning rate of AdamW, for embeddings and norms.
         decay: Last share of the run, in which the rates fall to a thirtieth.
-        rate_share: Of both rates; below 1 for a run that continues another.
         languages: Code of a language -> share of the documents.
+        lookups: Documents of this kind, for one of all the others.
         without: One of `PARTS`, left out to see what it is good for; "" is none.
     """
 
-    tokens: float = 48e6
-    minutes: float = 600.0
+    tokens: float = 50e6
+    copying_tokens: float = 1e6
     seed: int = 0
-    vocabulary: int = 2560
+    vocabulary: int = 4096
     hidden: int = 160
-    layers: int = 4
+    layers: int = 5
     heads: int = 5
-    shared_heads: int = 5
     feed_forward: int = 448
-    batch_tokens: int = 4096
+    batch_tokens: int = 12288
     matrix_rate: float = 0.02
     other_rate: float = 4e-3
     decay: float = 0.4
-    save_minutes: float = 4.0
-    rate_share: float = 1.0
-    languages: Mapping[str, float] = field(default_factory=lambda: {"en": 0.8, "zh": 0.1, "ko": 0.1})
+    languages: Mapping[str, float] = field(default_factory=lambda: {"en": 0.7, "zh": 0.15, "ko": 0.15})
+    lookups: float = 0.3
     without: str = ""
 
     def rates(self) -> tuple[float, float]:
         """Peaks of Muon's and AdamW's learning rates."""
-        matrix_rate = self.other_rate if self.without == "muon" else self.matrix_rate
-        return matrix_rate * self.rate_share, self.other_rate * self.rate_share
+        return self.other_rate if self.without == "muon" else self.matrix_rate, self.other_rate
+
+    def plan(self, trainers: int) -> Plan:
+        """Of the batches, where so many processes train."""
+        return Plan(
+            self.seed, self.languages, self.without != "minimal pairs", self.lookups, self.tokens,
+            0.0 if self.without == "curriculum" else self.copying_tokens, self.batch_tokens // trainers,
+        )  # fmt: skip
 
 
 PARTS = ("curriculum", "minimal pairs", "muon")
@@ -94,15 +98,16 @@ PARTS = ("curriculum", "minimal pairs", "muon")
 SIZES: dict[str, dict[str, Any]] = {
     "embedded": {},
     "embedded-small": {
-        "tokens": 34.5e6, "vocabulary": 2048, "hidden": 96, "layers": 3, "heads": 3, "shared_heads": 3, "feed_forward": 256,
-        "languages": {"en": 1.0},
+        "tokens": 60e6, "copying_tokens": 2e6, "vocabulary": 2048, "hidden": 96, "layers": 3, "heads": 3, "feed_forward": 256,
+        "batch_tokens": 16384, "languages": {"en": 1.0}, "lookups": 0.0,
     },
 }  # fmt: skip
 """Name of a bundled seed -> what of its recipe is its own."""
 
 
 def _tokenizer(recipe: Recipe) -> PreTrainedTokenizerFast:
-    writers = Writers(Random(recipe.seed + 3), recipe.languages, lambda text: len(text) // 3, recipe.without != "minimal pairs")
+    pairs = recipe.without != "minimal pairs"
+    writers = Writers(Random(recipe.seed + 3), recipe.languages, lambda text: len(text) // 3, pairs, recipe.lookups)
     return train_tokenizer(writers, recipe.vocabulary)
 
 
@@ -111,114 +116,73 @@ def build_model(tokenizer: PreTrainedTokenizerFast, recipe: Recipe) -> Qwen3ForC
     config = Qwen3Config(
         vocab_size=len(tokenizer), hidden_size=recipe.hidden, intermediate_size=recipe.feed_forward,
         num_hidden_layers=recipe.layers, num_attention_heads=recipe.heads, head_dim=32,
-        num_key_value_heads=recipe.shared_heads, max_position_embeddings=2048, tie_word_embeddings=True,
+        num_key_value_heads=recipe.heads, max_position_embeddings=2048, tie_word_embeddings=True,
         rope_parameters={"rope_type": "default", "rope_theta": 1000.0}, bos_token_id=None,
         eos_token_id=token_id(tokenizer, END), pad_token_id=token_id(tokenizer, PAD),
     )  # fmt: skip
     return Qwen3ForCausalLM(config)  # type: ignore[no-untyped-call]
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Documents of similar length, padded on the right."""
-
-    ids: torch.Tensor
-    trained: torch.Tensor
-    kinds: tuple[str, ...]
-
-
-def batches(writers: Writers, encoder: Encoder, largest: int, pad: int, progress: Callable[[], float]) -> Iterator[Batch]:
-    """Endless batches of about `size` tokens; a pool of documents is sorted by length, cut, shuffled."""
-    random = Random(largest)
-    while True:
-        size = round(largest * min(1.0, 0.25 + max(0.0, 10 * (progress() - COPYING))))
-        documents = [writers.document(progress()) for _ in range(_POOL)]
-        rows = sorted(((encoder(document), document.kind) for document in documents), key=lambda row: len(row[0][0]))
-        cut: list[list[tuple[tuple[list[int], list[bool]], str]]] = [[]]
-        for row in rows:
-            if cut[-1] and (len(cut[-1]) + 1) * len(row[0][0]) > size:
-                cut.append([])
-            cut[-1].append(row)
-        random.shuffle(cut)
-        for part in cut:
-            width = len(part[-1][0][0])
-            ids = torch.tensor([row[0] + [pad] * (width - len(row[0])) for row, _ in part])
-            trained = torch.tensor([row[1] + [False] * (width - len(row[1])) for row, _ in part])
-            yield Batch(ids, trained, tuple(kind for _, kind in part))
-
-
-def losses(model: Qwen3ForCausalLM, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-    """Loss of every trained token, and the row of the batch it is in; other tokens get no logits."""
-    wanted = batch.trained[:, 1:]
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+def losses(model: Qwen3ForCausalLM, batch: Batch) -> torch.Tensor:
+    """Loss of every trained token; other tokens get no logits."""
+    with torch.autocast(batch.ids.device.type, dtype=torch.bfloat16):
         hidden = model.model(input_ids=batch.ids[:, :-1], use_cache=False).last_hidden_state
-        logits = functional.linear(hidden[wanted], model.lm_head.weight)
-    found = functional.cross_entropy(logits.float(), batch.ids[:, 1:][wanted], reduction="none")
-    return found, torch.nonzero(wanted)[:, 0]
+        logits = functional.linear(hidden.flatten(0, 1).index_select(0, batch.places), model.lm_head.weight)
+    return functional.cross_entropy(logits.float(), batch.targets, reduction="none")
 
 
 def _adam(parameters: Sequence[torch.nn.Parameter]) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(parameters, betas=(0.9, 0.98), weight_decay=0.0)  # the rate is set before each step
+    return torch.optim.AdamW(parameters, betas=(0.9, 0.98), weight_decay=0.0, fused=True)  # the rate is set before each step
 
 
 class Trainer:
-    """One process's part in the training."""
+    """One process's part in the training.
 
-    def __init__(self, recipe: Recipe, out: Path, start: Path | None) -> None:
-        self._recipe, self._out = recipe, out
+    Args:
+        writers: Processes that make its batches; 0 makes them in this one.
+    """
+
+    def __init__(self, recipe: Recipe, out: Path, device: torch.device, writers: int) -> None:
+        self._recipe, self._out, self._device = recipe, out, device
         self._rank, self._size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
         if self._size > 1:
             dist.init_process_group("gloo", rank=self._rank, world_size=self._size)
-        torch.set_num_threads(1)
         torch.manual_seed(recipe.seed)
-        self._tokenizer = PreTrainedTokenizerFast.from_pretrained(start) if start else _tokenizer(recipe)
-        self._model = (
-            Qwen3ForCausalLM.from_pretrained(start, dtype=torch.float32) if start else build_model(self._tokenizer, recipe)
-        )
-        encoder = Encoder(self._tokenizer)
-        random = Random(recipe.seed * 1000 + 11 + self._rank)
-        writers = Writers(random, recipe.languages, encoder.count, recipe.without != "minimal pairs")
-        for writer in writers.of.values():
-            check_template(self._tokenizer, encoder, writer.answers())
-        self._share, self._tokens, self._step = 0.0, 0, 0
-        self._copied_at = -9.0 if start or recipe.without == "curriculum" else None
-        pad = token_id(self._tokenizer, PAD)
-        self._batches = batches(writers, encoder, recipe.batch_tokens, pad, self._progress)
+        self._tokenizer = _tokenizer(recipe)
+        self._model: Any = build_model(self._tokenizer, recipe).to(device)  # type: ignore[arg-type]
+        stream = Stream(recipe.plan(self._size), self._tokenizer, self._rank, self._size)
+        self._batches = iter(DataLoader(stream, batch_size=None, num_workers=writers, pin_memory=device.type == "cuda"))
         matrices = [p for name, p in self._model.named_parameters() if p.ndim == 2 and "embed" not in name]
         self._others = [p for name, p in self._model.named_parameters() if p.ndim < 2 or "embed" in name]
         self._optimizers: list[torch.optim.Optimizer] = [
             _adam(matrices) if recipe.without == "muon" else Muon(matrices, recipe.matrix_rate),
             _adam(self._others),
         ]
-        self._means: dict[str, float] = {}
+        self._share, self._tokens, self._step = 0.0, 0, 0
+        self._lost, self._counted = (torch.zeros(len(KINDS), device=device) for _ in range(2))
         self._began, self._cpu = time.monotonic(), time.process_time()
-        self._before = json.loads((start / RECORD).read_text("utf-8")) if start else []
 
     def run(self) -> None:
-        """Train to the end, with a checkpoint every few minutes."""
+        """Train to the end; what there is so far is saved every ten minutes."""
         count = sum(p.numel() for p in self._model.parameters())
-        self._say(f"{count} parameters, vocabulary {len(self._tokenizer)}, {self._recipe}")
-        logged = saved = began = time.monotonic()
+        self._say(f"{count} parameters, vocabulary {len(self._tokenizer)}, {self._device}, {self._recipe}")
+        logged = saved = time.monotonic()
         while self._share < 1:
-            self._advance((time.monotonic() - began) / 60)
+            self._advance()
             now = time.monotonic()
             if now - logged > _LOG_EVERY_S or self._share >= 1:
                 logged = now
-                means = " ".join(f"{kind} {value:.3f}" for kind, value in sorted(self._means.items()))
-                self._say(f"share {self._share:.3f} {self._record()} {means}")
-            if self._rank == 0 and now - saved > self._recipe.save_minutes * 60:
+                self._say(f"share {self._share:.3f} {self._record()} {self._means()}")
+            if self._rank == 0 and (now - saved > _SAVE_EVERY_S or self._share >= 1):
                 saved = now
                 self._save()
-        if self._rank == 0:
-            self._save()
 
-    def _advance(self, minutes: float) -> None:
-        batch = next(self._batches)
-        found, rows = losses(self._model, batch)
+    def _advance(self) -> None:
+        batch = Batch(*(part.to(self._device, non_blocking=True) for part in next(self._batches)))
+        found = losses(self._model, batch)
         torch.autograd.backward(found.mean())
         self._tokens += batch.ids.numel()
-        share = max(minutes / self._recipe.minutes, self._tokens * self._size / self._recipe.tokens)
-        self._share = self._averaged(share)
+        self._share = self._averaged(self._tokens * self._size / self._recipe.tokens)
         torch.nn.utils.clip_grad_norm_(self._others, 1.0)
         scale = min(1.0, (self._step + 1) / 40, max(1 / 30, (1 - self._share) / self._recipe.decay))
         for optimizer, rate in zip(self._optimizers, self._recipe.rates(), strict=True):
@@ -226,11 +190,9 @@ class Trainer:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         self._step += 1
-        for place, kind in enumerate(batch.kinds):
-            of_row = found.detach()[rows == place]
-            if len(of_row):
-                loss = float(of_row.mean())
-                self._means[kind] = 0.98 * self._means.get(kind, loss) + 0.02 * loss
+        of_kind = functional.one_hot(batch.kinds, len(KINDS)).float()
+        self._lost += found.detach() @ of_kind
+        self._counted += of_kind.sum(0)
 
     def _averaged(self, share: float) -> float:
         """Average the gradients, and with them the share of the run that is done: all stop at once."""
@@ -246,34 +208,32 @@ class Trainer:
             place += gradient.numel()
         return float(flat[-1])
 
-    def _progress(self) -> float:
-        """Of the documents: nothing but copying until it is learned, then along with the share of the run."""
-        if self._copied_at is None:
-            if self._means.get("copies", 9.0) > _COPIED:
-                return 0.0
-            self._copied_at = self._share
-        return COPYING + (1 - COPYING) * min(1.0, (self._share - self._copied_at) / (_FULL - self._copied_at))
+    def _means(self) -> str:
+        """Loss of a token by kind of document, since the last time."""
+        means = zip(KINDS, self._lost.tolist(), self._counted.tolist(), strict=True)
+        self._lost.zero_(), self._counted.zero_()
+        return " ".join(f"{kind} {lost / counted:.3f}" for kind, lost, counted in means if counted)
 
     def _save(self) -> None:
         """Write beside the folder first: whoever loads the seed meanwhile finds whole files."""
         fresh = self._out.with_name(f".{self._out.name}-{os.getpid()}")
         half: Any = copy.deepcopy(self._model)
-        half.to(torch.bfloat16).save_pretrained(fresh)
+        half.to("cpu", torch.bfloat16).save_pretrained(fresh)
         self._tokenizer.save_pretrained(fresh)
-        record = [*self._before, dataclasses.asdict(self._recipe) | self._record()]
-        (fresh / RECORD).write_text(json.dumps(record, indent=1) + "\n", "utf-8")
+        (fresh / RECORD).write_text(json.dumps(dataclasses.asdict(self._recipe) | self._record(), indent=1) + "\n", "utf-8")
         self._out.mkdir(parents=True, exist_ok=True)
         for path in sorted(fresh.iterdir()):
             path.chmod(0o644)
             path.replace(self._out / path.name)
         shutil.rmtree(fresh)
 
-    def _record(self) -> dict[str, float]:
+    def _record(self) -> dict[str, Any]:
+        on_gpu = self._device.type == "cuda"
         return {
             "steps": self._step,
             "trained_on_tokens": self._tokens * self._size,
+            "hardware": torch.cuda.get_device_name() if on_gpu else f"CPU, {self._size} processes",
             "wall_minutes": round((time.monotonic() - self._began) / 60, 1),
-            "cpu_minutes": round((time.process_time() - self._cpu) / 60 * self._size, 1),
         }
 
     def _say(self, text: str) -> None:
@@ -303,22 +263,23 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Train the embedded seed LLM from random weights.")
     parser.add_argument("--name", choices=sorted(SIZES), default="embedded", help="which of the bundled seeds")
     parser.add_argument("--tokens", type=float, help="to train on; by default as many as the seed that ships")
-    parser.add_argument("--minutes", type=float, default=usual.minutes, help="at most")
     parser.add_argument("--seed", type=int, default=usual.seed)
-    parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--save-minutes", type=float, default=usual.save_minutes, help="between checkpoints")
+    parser.add_argument("--processes", type=int, help=f"that train, {_TRAINERS}; with a GPU, that write for it, {_WRITERS}")
     parser.add_argument("--out", type=Path, default=None, help="folder; the seed's own in the package by default")
-    parser.add_argument("--start", type=Path, default=None, help="continue from this folder's weights and tokenizer")
-    parser.add_argument("--rate-share", type=float, default=1.0, help="of the learning rates")
     parser.add_argument("--without", choices=PARTS, default="", help="leave a part of the recipe out")
     given = parser.parse_args()
-    if given.processes > 1:
-        return launch(given.processes, sys.argv[1:])
-    recipe = Recipe(
-        minutes=given.minutes, seed=given.seed, save_minutes=given.save_minutes, rate_share=given.rate_share,
-        without=given.without, **SIZES[given.name] | ({"tokens": given.tokens} if given.tokens else {}),
-    )  # fmt: skip
-    Trainer(recipe, given.out or seed_folder(given.name), given.start).run()
+    on_gpu = torch.cuda.is_available()
+    processes = given.processes or (_WRITERS if on_gpu else _TRAINERS)
+    if processes > 1 and not on_gpu:
+        return launch(processes, sys.argv[1:])
+    changed = {"tokens": given.tokens} if given.tokens else {}
+    recipe = Recipe(seed=given.seed, without=given.without, **SIZES[given.name] | changed)
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS is not deterministic
+    torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    torch.set_num_threads(1)
+    out = given.out or seed_folder(given.name)
+    Trainer(recipe, out, torch.device("cuda" if on_gpu else "cpu"), processes if on_gpu else 0).run()
     return 0
 
 

@@ -301,7 +301,7 @@ def card(folder: Path, scores: Sequence[Score], beside: Mapping[str, tuple[Path,
     Args:
         beside: Name of a column -> the folder of another model, and its scores.
     """
-    world = load_world()
+    world, record = load_world(), _record(folder)
     weights = folder / "model.safetensors"
     with safe_open(weights, "numpy") as file:
         parameters = sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
@@ -311,28 +311,28 @@ def card(folder: Path, scores: Sequence[Score], beside: Mapping[str, tuple[Path,
         known=len(world.known),
         playable=len(world.playable),
         held_out=len(world.known) - len(world.playable),
-        languages=", ".join(_read_languages(folder)),
-        runs="\n".join(f"{number}. {told}" for number, told in enumerate(_runs(folder), 1)),
-        beside="\n".join(f"- {name}: {'; '.join(_runs(other))}" for name, (other, _) in beside.items()) or "None was measured.",
+        languages=", ".join(record["languages"]),
+        hardware=record["hardware"],
+        run=_told(record),
+        beside="\n".join(f"- {name}: {_told(_record(other))}" for name, (other, _) in beside.items()) or "None was measured.",
         scores=table(scores, {name: found for name, (_, found) in beside.items()}),
     )
 
 
-def _read_languages(folder: Path) -> tuple[str, ...]:
-    """Codes of the languages that a model was trained on."""
-    return tuple(json.loads((folder / RECORD).read_text("utf-8"))[-1].get("languages", ["en"]))
+def _record(folder: Path) -> dict[str, Any]:
+    """What the training of a model recorded."""
+    found: dict[str, Any] = json.loads((folder / RECORD).read_text("utf-8"))
+    return found
 
 
-def _runs(folder: Path) -> list[str]:
-    """What each of a model's runs recorded, in words."""
-    runs = json.loads((folder / RECORD).read_text("utf-8"))
-    return [", ".join(f"{name.replace('_', ' ')} {value}" for name, value in run.items() if value != "") for run in runs]
+def _told(record: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in record.items() if value != "")
 
 
 def measure(folder: Path, cases: int, show: int, others: Sequence[Profile]) -> list[Score]:
     """The scores of the model in a folder, in the languages that it reads, printed as they come."""
     began, found, seed = time.monotonic(), list[Score](), Seed(folder)
-    for code in _read_languages(folder):
+    for code in _record(folder)["languages"]:
         for score in Examiner(seed, code, cases, show, others if code == "en" else ()).scores():
             if score.cases:
                 found.append(score)
