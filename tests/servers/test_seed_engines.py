@@ -44,7 +44,6 @@ def test_both_engines_give_the_seeds_greedy_replies_in_every_language() -> None:
         assert replies(theirs, list(requests)) == mine
         assert all(languages.load(code).script_share(reply) > 0.9 for reply in mine[:_INTERVIEWS])
         right = [reply[:12] == answer[:12] for reply, answer in zip(mine[:_INTERVIEWS], wanted, strict=False)]
-        if code != "ko":  # it reads Korean badly; its card has the scores
-            assert sum(right) > _INTERVIEWS / 4, list(zip(mine, wanted, strict=True))
+        assert sum(right) > _INTERVIEWS / 2, list(zip(mine, wanted, strict=True))
     theirs.close()
     ours.close()
