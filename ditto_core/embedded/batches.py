@@ -17,8 +17,9 @@ import torch
 from torch.utils.data import IterableDataset, get_worker_info
 from transformers import PreTrainedTokenizerFast
 
-from ditto_core.embedded.documents import COPYING, KINDS, Document, Writers
+from ditto_core.embedded.documents import COPYING, KINDS, Document
 from ditto_core.embedded.tokens import PAD, Encoder, check_template, token_id
+from ditto_core.embedded.writers import Writers
 
 _POOLED = 10
 """Documents are sorted by length in pools of about so many batches."""

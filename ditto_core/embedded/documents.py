@@ -22,10 +22,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
-from ditto_core import languages
 from ditto_core.embedded import phrasing
 from ditto_core.embedded.invented import Inventor, article
-from ditto_core.embedded.known import World, load_world
+from ditto_core.embedded.known import World
 from ditto_core.knowledge.profiles import verbalise
 from ditto_core.languages import Language
 from ditto_core.records import Claim, Message, Profile
@@ -393,28 +392,6 @@ class Writer:
 
     def _joined(self, sentences: Sequence[str]) -> str:
         return self.phrasing.sentences_apart.join(sentences)
-
-
-class Writers:
-    """Writers of several languages; each writes its share of the documents.
-
-    Attributes:
-        of: Code of a language -> its writer.
-    """
-
-    def __init__(
-        self, random: Random, shares: Mapping[str, float], count_tokens: Callable[[str], int],
-        minimal_pairs: bool = True, lookups: float = 0.0,
-    ) -> None:  # fmt: skip
-        self._random, self._shares = random, shares
-        self.of = {
-            code: Writer(random, languages.load(code), load_world(code), count_tokens, minimal_pairs, lookups) for code in shares
-        }
-
-    def document(self, progress: float) -> Document:
-        """The next document."""
-        code = self._random.choices(list(self._shares), list(self._shares.values()))[0]
-        return self.of[code].document(progress)
 
 
 def chat(system: str, turns: Sequence[tuple[str, str]]) -> tuple[Message, ...]:

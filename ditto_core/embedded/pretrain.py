@@ -38,9 +38,10 @@ from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from ditto_core.embedded import seed_folder
 from ditto_core.embedded.batches import Batch, Plan, Stream
-from ditto_core.embedded.documents import KINDS, Writers
+from ditto_core.embedded.documents import KINDS
 from ditto_core.embedded.muon import Muon
 from ditto_core.embedded.tokens import END, PAD, token_id, train_tokenizer
+from ditto_core.embedded.writers import Writers
 
 RECORD = "pretraining.json"
 """In the seed's folder: what was run."""
@@ -262,7 +263,11 @@ def main() -> int:
     usual = Recipe()
     parser = argparse.ArgumentParser(description="Train the embedded seed LLM from random weights.")
     parser.add_argument("--name", choices=sorted(SIZES), default="embedded", help="which of the bundled seeds")
-    parser.add_argument("--tokens", type=float, help="to train on; by default as many as the seed that ships")
+    parser.add_argument(
+        "--tokens",
+        type=float,
+        help="to train on, by default as many as the seed that ships; the first million or two are lists to copy",
+    )
     parser.add_argument("--seed", type=int, default=usual.seed)
     parser.add_argument("--processes", type=int, help=f"that train, {_TRAINERS}; with a GPU, that write for it, {_WRITERS}")
     parser.add_argument("--out", type=Path, default=None, help="folder; the seed's own in the package by default")

@@ -11,7 +11,8 @@ from importlib.resources import files
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from ditto_core.embedded.documents import Document, Writers
+from ditto_core.embedded.documents import Document
+from ditto_core.embedded.writers import Writers
 from ditto_core.errors import BrokenPromise
 
 PAD, _START, END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
