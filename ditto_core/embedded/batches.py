@@ -17,7 +17,8 @@ import torch
 from torch.utils.data import IterableDataset, get_worker_info
 from transformers import PreTrainedTokenizerFast
 
-from ditto_core.embedded.documents import COPYING, KINDS, Document
+from ditto_core.embedded.documents import COPYING, Document
+from ditto_core.embedded.mix import KINDS, Mix
 from ditto_core.embedded.tokens import PAD, Encoder, check_template, token_id
 from ditto_core.embedded.writers import Writers
 
@@ -50,8 +51,7 @@ class Plan:
     Attributes:
         seed: Random seed.
         languages: Code of a language -> share of the documents.
-        minimal_pairs: As `Writer` has it.
-        lookups: As `Writer` has it.
+        mix: Of the documents.
         tokens: Of the whole training, padding included.
         copying_tokens: Of these, the first ones: nothing but lists to copy. 0 leaves the growing of documents out, too.
         batch_tokens: Of one batch, padding included.
@@ -59,8 +59,7 @@ class Plan:
 
     seed: int
     languages: Mapping[str, float]
-    minimal_pairs: bool
-    lookups: float
+    mix: Mix
     tokens: float
     copying_tokens: float
     batch_tokens: int
@@ -97,7 +96,7 @@ class Stream(IterableDataset[Batch]):
         place, streams = self._rank * streams + place, self._trainers * streams
         encoder, pad = Encoder(self._tokenizer), token_id(self._tokenizer, PAD)
         random = Random(plan.seed * 1000 + 11 + place)
-        writers = Writers(random, plan.languages, encoder.count, plan.minimal_pairs, plan.lookups)
+        writers = Writers(random, plan.languages, encoder.count, plan.mix, encoder.pieces())
         for writer in writers.of.values():
             check_template(self._tokenizer, encoder, writer.answers())
         given = 0

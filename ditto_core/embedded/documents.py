@@ -18,13 +18,14 @@ the world.
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
 from ditto_core.embedded import phrasing
 from ditto_core.embedded.invented import Inventor, article
 from ditto_core.embedded.known import World
+from ditto_core.embedded.mix import KINDS, Mix
 from ditto_core.knowledge.profiles import verbalise
 from ditto_core.languages import Language
 from ditto_core.records import Claim, Message, Profile
@@ -33,15 +34,7 @@ PROFILE_TOKENS = 256
 QUESTIONS = 3
 _FOREIGN_SHARE = 0.45
 _SECOND_FACT_SHARE = 0.75
-_MIX: Mapping[str, float] = {
-    "answers": 0.33,
-    "queries": 0.18,
-    "knowledge": 0.42,
-    "articles": 0.04,
-    "copies": 0.03,
-}
-"""Kind of a document -> share."""
-KINDS = (*_MIX, "lookups")
+_LONGEST_LIST = 8
 COPYING = 0.08
 """Progress up to which nothing but copying is practised; by twice of that the mix is the whole one."""
 _TOPIC_SHARE = 0.65
@@ -73,8 +66,8 @@ class Writer:
         language: Whose prompts are rendered.
         world: In that language; may be empty.
         count_tokens: Length of a text, for the budget of a profile.
-        minimal_pairs: Whether foreign questions take the form of an own one where they can: only the name tells them apart then.
-        lookups: Documents of this kind, for one of all the others.
+        mix: What there is how much of.
+        pieces: What single tokens say, for invented names.
 
     Attributes:
         phrasing: How the language asks and answers.
@@ -83,7 +76,7 @@ class Writer:
 
     def __init__(
         self, random: Random, language: Language, world: World, count_tokens: Callable[[str], int],
-        minimal_pairs: bool = True, lookups: float = 0.0,
+        mix: Mix | None = None, pieces: Sequence[str] = (),
     ) -> None:  # fmt: skip
         self._random = random
         self._language = language
@@ -91,14 +84,13 @@ class Writer:
         self._world = world
         self._labels = {profile.character.label for profile in world.known}
         self._count = count_tokens
-        self._minimal_pairs = minimal_pairs
-        self._mix = {**_MIX, "lookups": lookups}
-        self.inventor = Inventor(random, language, self.phrasing, world.words())
+        self._mix = mix or Mix()
+        self.inventor = Inventor(random, language, self.phrasing, self._mix, world.words(), pieces)
 
     def document(self, progress: float) -> Document:
         """The next document; profiles grow and the mix shifts with the progress."""
         early = min(1.0, max(0.0, 2.0 - progress / COPYING))
-        weights = [early * (kind == "copies") + share * (1 - early) for kind, share in self._mix.items()]
+        weights = [early * (kind == "copies") + self._mix.kinds[kind] * (1 - early) for kind in KINDS]
         kind = self._random.choices(KINDS, weights)[0]
         if kind in ("knowledge", "articles") and not self._world.known:
             kind = "answers"
@@ -122,7 +114,7 @@ class Writer:
         return Document("answers", chat(self.response_system(profile, text), turns))
 
     def queries(self, progress: float = 1.0) -> Document:
-        """Three questions that one character can answer and another cannot.
+        """Questions that one character can answer and another cannot, three or more.
 
         They are on facts that follow each other in the profile: where the next question is to come from can be looked up, so that
         greedy decoding need not repeat one.
@@ -132,9 +124,12 @@ class Writer:
             (role, role_text), (partner, partner_text) = self._role(progress), self._role(progress)
             askable = [claim for claim in self._shown(role, role_text) if self._is_askable(claim, role, partner, partner_text)]
             if len(askable) >= QUESTIONS:
-                first = random.randint(0, (len(askable) - QUESTIONS) // 3)
-                reply = self._list(askable[first : first + QUESTIONS], partner.character.label)
-                prompt = self.query_prompt(role, role_text, partner, partner_text)
+                count = QUESTIONS
+                if self._mix.longer_lists and random.random() < self._mix.longer_lists:
+                    count = random.randint(QUESTIONS, min(len(askable), _LONGEST_LIST))
+                first = random.randint(0, (len(askable) - count) // 3)
+                reply = self._list(askable[first : first + count], partner.character.label)
+                prompt = self.query_prompt(role, role_text, partner, partner_text, count)
                 return Document("queries", (Message("user", prompt), Message("assistant", reply)))
         return self.answers(progress)
 
@@ -192,11 +187,11 @@ class Writer:
         identity = self._language.identity(character.label, character.description)
         return self._language.render("response_simulation", identity=identity, profile=text)
 
-    def query_prompt(self, role: Profile, role_text: str, partner: Profile, partner_text: str) -> str:
+    def query_prompt(self, role: Profile, role_text: str, partner: Profile, partner_text: str, count: int = QUESTIONS) -> str:
         """The prompt of query simulation."""
         return self._language.render(
             "query_simulation", role_profile=role_text, partner_profile=partner_text,
-            role=role.character.label, partner=partner.character.label, count=str(QUESTIONS),
+            role=role.character.label, partner=partner.character.label, count=str(count),
         )  # fmt: skip
 
     def invented(self, progress: float = 1.0) -> Profile:
@@ -240,12 +235,12 @@ class Writer:
         """
         random = self._random
         for _ in range(50):
-            if like is not None and self._minimal_pairs and random.random() < _LIKE_SHARE:
+            if like is not None and self._mix.minimal_pairs and random.random() < _LIKE_SHARE:
                 claim = self.inventor.like(like)
             elif others and random.random() < _OTHERS_SHARE:
                 claims = [claim for claim in random.choice(others).character.claims if self.phrasing.names_something(claim)]
                 alike = [claim for claim in claims if like is not None and claim.property == like.property]
-                claim = random.choice((self._minimal_pairs and alike) or claims or [self._somebodys()])
+                claim = random.choice((self._mix.minimal_pairs and alike) or claims or [self._somebodys()])
             else:
                 claim = random.choice(self.inventor.profile(6).character.claims)
             if self.phrasing.names_something(claim) and claim.value.lower() not in text.lower():

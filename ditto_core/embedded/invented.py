@@ -17,6 +17,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from random import Random
 
+from ditto_core.embedded.mix import Mix
 from ditto_core.embedded.phrasing import Phrasing
 from ditto_core.knowledge.claims import date
 from ditto_core.languages import Language
@@ -28,8 +29,6 @@ _BCE_SHARE = 0.06
 _DESCRIBED_SHARE = 0.95
 _UNDATED_SHARE = 0.35
 """Of the lives: how many have no statement with a year, as where qualifiers were not asked for."""
-_UNLISTED_SHARE = 0.2
-"""Of the lives: how many have a property that no wording knows."""
 _ALIKE_SHARE = 0.3
 """Of the further values of a property: how many begin as the one before does, as awards and works often do."""
 
@@ -41,11 +40,16 @@ class Inventor:
         random: Its state is the only thing that changes.
         language: In whose words dates are put.
         phrasing: Its rules.
+        mix: How lives and names are made up.
         words: Words of the real world; some of the values are put together from them.
+        pieces: What single tokens say; those in the language's letters are put together, too.
     """
 
-    def __init__(self, random: Random, language: Language, phrasing: Phrasing, words: Sequence[str] = ()) -> None:
-        self._random, self._language, self._phrasing = random, language, phrasing
+    def __init__(
+        self, random: Random, language: Language, phrasing: Phrasing, mix: Mix,
+        words: Sequence[str] = (), pieces: Sequence[str] = (),
+    ) -> None:  # fmt: skip
+        self._random, self._language, self._phrasing, self._mix = random, language, phrasing, mix
         invented = phrasing.invented
         self._values: Mapping[str, str] = invented["values"]
         self._dated: Mapping[str, float] = invented["dated"]
@@ -57,6 +61,8 @@ class Inventor:
             for name, rule in invented["rules"].items()
         }
         self._rules["real"] = (tuple(words) or ("{made_up}",), None)
+        letters = {letter for forms, _ in self._rules.values() for form in forms for letter in form}
+        self._pieces = [piece for piece in pieces if letters.issuperset(piece)]
         self._builtins: Mapping[str, Callable[[], str]] = {"year": self.year, "date": self._date}
 
     def make(self, rule: str) -> str:
@@ -64,6 +70,8 @@ class Inventor:
         name = rule.lower()
         if name in self._builtins:
             return self._builtins[name]()
+        if self._mix.pieced and self._pieces and name in ("real", "made_up") and self._random.random() < self._mix.pieced:
+            return "".join(self._random.choices(self._pieces, k=self._random.randint(1, 3)))
         forms, weights = self._rules[name]
         form = self._random.choices(forms, weights)[0]
         text = _PLACEHOLDER.sub(lambda found: self.make(found[1]), form)
@@ -75,13 +83,18 @@ class Inventor:
         labels = random.sample(self._common, min(claims, len(self._common)))
         if random.random() < 0.3:
             labels[-1] = random.choice(list(self._order))
-        if random.random() < _UNLISTED_SHARE:
+        if random.random() < self._mix.unlisted:
             labels[0] = random.choice(self._unlisted) if random.random() < 0.5 else self.make("unlisted")
+        crowded = self._mix.crowded > 0 and random.random() < self._mix.crowded
+        if crowded:
+            half = len(labels) // 2
+            labels = [*labels[:half], *random.choices(labels[: half // 2 + 1], k=len(labels) - half)]
         listed: list[Claim] = []
         for label in sorted(labels):
             claim = self.claim(label)
             if listed and listed[-1].property == label and random.random() < _ALIKE_SHARE:
-                claim = Claim("P0", label, self._alike(listed[-1].value), "Q0", claim.when)
+                more = 2 if crowded and random.random() < 0.3 else 0
+                claim = Claim("P0", label, self._alike(listed[-1].value, more), "Q0", claim.when)
             listed.append(claim)
         if random.random() < _UNDATED_SHARE:
             listed = [Claim(claim.property_id, claim.property, claim.value, claim.value_id) for claim in listed]
@@ -118,8 +131,10 @@ class Inventor:
         """Names of all sorts in a row, for copying."""
         return "; ".join(self.make("anything") for _ in range(count))
 
-    def _alike(self, value: str) -> str:
-        return self._apart.join([*self._parts(value)[:-1], self.make("word")])
+    def _alike(self, value: str, more: int) -> str:
+        """Another value with the same beginning: its last word differs, or so many words follow."""
+        parts = self._parts(value)
+        return self._apart.join([*(parts if more else parts[:-1]), *(self.make("word") for _ in range(more or 1))])
 
     def _parts(self, value: str) -> list[str]:
         """Its words; its characters in a language that sets no spaces."""

@@ -7,11 +7,13 @@ Source: ours.
 
     python -m ditto_core.embedded.pretrain
     python -m ditto_core.embedded.pretrain --name embedded-small
+    python -m ditto_core.embedded.pretrain --from-round 2 --out folder-with-round-1
 
 Loss falls on the assistant's words only, and on running text in full. Small batches of lists to copy come first:
 copying is learned soon then, and all else rests on it. On a GPU one process trains and others write the batches. On the CPU
 each process writes and trains, with one thread, and they average gradients: on a busy machine OpenMP over the cores is far
-slower. Without further options it makes the larger seed as it ships: the same bytes on the same hardware.
+slower. The larger seed is trained in two rounds, each with its rates and its mix of documents; the second starts from what the
+first has saved. Without further options the seed is made as it ships: the same bytes on the same hardware.
 """
 
 import argparse
@@ -25,7 +27,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -37,31 +39,33 @@ from torch.utils.data import DataLoader
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from ditto_core.embedded import seed_folder
+from ditto_core.embedded.attention import BLOCKED
 from ditto_core.embedded.batches import Batch, Plan, Stream
-from ditto_core.embedded.documents import KINDS
+from ditto_core.embedded.mix import KINDS, SECOND_ROUND, WITHOUT_LOOKUPS, Mix
 from ditto_core.embedded.muon import Muon
 from ditto_core.embedded.tokens import END, PAD, token_id, train_tokenizer
 from ditto_core.embedded.writers import Writers
 
 RECORD = "pretraining.json"
-"""In the seed's folder: what was run."""
+"""In the seed's folder: what was run, one entry a round."""
 _LOG_EVERY_S, _SAVE_EVERY_S = 20, 600
 _TRAINERS, _WRITERS = 2, 4
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Everything that shapes the seed.
+    """Everything that shapes the seed in one round of training.
 
     Attributes:
-        tokens: Of the whole run, padding included.
+        tokens: Of the round, padding included.
         copying_tokens: Of these, the first ones: nothing but lists to copy.
         batch_tokens: Of a step, over all processes, padding included.
         matrix_rate: Learning rate of Muon, for the matrices.
         other_rate: Learning rate of AdamW, for embeddings and norms.
-        decay: Last share of the run, in which the rates fall to a thirtieth.
+        decay: Last share of the round, in which the rates fall to a thirtieth.
         languages: Code of a language -> share of the documents.
-        lookups: Documents of this kind, for one of all the others.
+        mix: Of the documents.
+        attention: Name of its implementation, as transformers or `attention` registers it.
         without: One of `PARTS`, left out to see what it is good for; "" is none.
     """
 
@@ -78,7 +82,8 @@ class Recipe:
     other_rate: float = 4e-3
     decay: float = 0.4
     languages: Mapping[str, float] = field(default_factory=lambda: {"en": 0.7, "zh": 0.15, "ko": 0.15})
-    lookups: float = 0.3
+    mix: Mix = field(default_factory=Mix)
+    attention: str = "sdpa"
     without: str = ""
 
     def rates(self) -> tuple[float, float]:
@@ -87,28 +92,36 @@ class Recipe:
 
     def plan(self, trainers: int) -> Plan:
         """Of the batches, where so many processes train."""
-        return Plan(
-            self.seed, self.languages, self.without != "minimal pairs", self.lookups, self.tokens,
-            0.0 if self.without == "curriculum" else self.copying_tokens, self.batch_tokens // trainers,
-        )  # fmt: skip
+        copying_tokens = 0.0 if self.without == "curriculum" else self.copying_tokens
+        return Plan(self.seed, self.languages, self.documents(), self.tokens, copying_tokens, self.batch_tokens // trainers)
+
+    def documents(self) -> Mix:
+        """The mix, without the part that is left out."""
+        return replace(self.mix, minimal_pairs=False) if self.without == "minimal pairs" else self.mix
 
 
 PARTS = ("curriculum", "minimal pairs", "muon")
 """Of a recipe: short lists to copy first, then growing documents; foreign questions in the form of own ones; Muon, not AdamW."""
 
-SIZES: dict[str, dict[str, Any]] = {
-    "embedded": {},
-    "embedded-small": {
-        "tokens": 60e6, "copying_tokens": 2e6, "vocabulary": 2048, "hidden": 96, "layers": 3, "heads": 3, "feed_forward": 256,
-        "batch_tokens": 16384, "languages": {"en": 1.0}, "lookups": 0.0,
-    },
+ROUNDS: Mapping[str, Sequence[Recipe]] = {
+    "embedded": (
+        Recipe(),
+        Recipe(
+            tokens=45e6, copying_tokens=0, matrix_rate=0.01, other_rate=2e-3, decay=0.6, mix=SECOND_ROUND, attention=BLOCKED,
+        ),
+    ),
+    "embedded-small": (
+        Recipe(
+            tokens=60e6, copying_tokens=2e6, vocabulary=2048, hidden=96, layers=3, heads=3, feed_forward=256,
+            batch_tokens=16384, languages={"en": 1.0}, mix=Mix(WITHOUT_LOOKUPS),
+        ),
+    ),
 }  # fmt: skip
-"""Name of a bundled seed -> what of its recipe is its own."""
+"""Name of a bundled seed -> its rounds of training."""
 
 
 def _tokenizer(recipe: Recipe) -> PreTrainedTokenizerFast:
-    pairs = recipe.without != "minimal pairs"
-    writers = Writers(Random(recipe.seed + 3), recipe.languages, lambda text: len(text) // 3, pairs, recipe.lookups)
+    writers = Writers(Random(recipe.seed + 3), recipe.languages, lambda text: len(text) // 3, recipe.documents())
     return train_tokenizer(writers, recipe.vocabulary)
 
 
@@ -141,16 +154,22 @@ class Trainer:
 
     Args:
         writers: Processes that make its batches; 0 makes them in this one.
+        goes_on: Whether the weights in `out` are those to start from: what the round before has saved.
     """
 
-    def __init__(self, recipe: Recipe, out: Path, device: torch.device, writers: int) -> None:
+    def __init__(self, recipe: Recipe, out: Path, device: torch.device, writers: int, *, goes_on: bool = False) -> None:
         self._recipe, self._out, self._device = recipe, out, device
         self._rank, self._size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
-        if self._size > 1:
+        if self._size > 1 and not dist.is_initialized():
             dist.init_process_group("gloo", rank=self._rank, world_size=self._size)
         torch.manual_seed(recipe.seed)
-        self._tokenizer = _tokenizer(recipe)
-        self._model: Any = build_model(self._tokenizer, recipe).to(device)  # type: ignore[arg-type]
+        self._earlier = rounds_of(out) if goes_on else []
+        self._tokenizer = PreTrainedTokenizerFast.from_pretrained(out) if goes_on else _tokenizer(recipe)
+        self._model: Any = (
+            Qwen3ForCausalLM.from_pretrained(out, dtype=torch.float32) if goes_on else build_model(self._tokenizer, recipe)
+        )
+        self._model.to(device)  # type: ignore[arg-type]
+        self._model.set_attn_implementation(recipe.attention)
         stream = Stream(recipe.plan(self._size), self._tokenizer, self._rank, self._size)
         self._batches = iter(DataLoader(stream, batch_size=None, num_workers=writers, pin_memory=device.type == "cuda"))
         matrices = [p for name, p in self._model.named_parameters() if p.ndim == 2 and "embed" not in name]
@@ -177,6 +196,8 @@ class Trainer:
             if self._rank == 0 and (now - saved > _SAVE_EVERY_S or self._share >= 1):
                 saved = now
                 self._save()
+        if self._size > 1:
+            dist.barrier()  # the next round starts from what the first process has saved
 
     def _advance(self) -> None:
         batch = Batch(*(part.to(self._device, non_blocking=True) for part in next(self._batches)))
@@ -221,7 +242,8 @@ class Trainer:
         half: Any = copy.deepcopy(self._model)
         half.to("cpu", torch.bfloat16).save_pretrained(fresh)
         self._tokenizer.save_pretrained(fresh)
-        (fresh / RECORD).write_text(json.dumps(dataclasses.asdict(self._recipe) | self._record(), indent=1) + "\n", "utf-8")
+        rounds = [*self._earlier, dataclasses.asdict(self._recipe) | self._record()]
+        (fresh / RECORD).write_text(json.dumps(rounds, indent=1) + "\n", "utf-8")
         self._out.mkdir(parents=True, exist_ok=True)
         for path in sorted(fresh.iterdir()):
             path.chmod(0o644)
@@ -240,6 +262,12 @@ class Trainer:
     def _say(self, text: str) -> None:
         if self._rank == 0:
             print(text, flush=True)
+
+
+def rounds_of(folder: Path) -> list[dict[str, Any]]:
+    """What was run for the weights in a folder, one entry a round; none if there are no weights."""
+    path = folder / RECORD
+    return json.loads(path.read_text("utf-8")) if path.exists() else []
 
 
 def launch(processes: int, arguments: Sequence[str]) -> int:
@@ -262,12 +290,13 @@ def main() -> int:
     """Read the command line and train."""
     usual = Recipe()
     parser = argparse.ArgumentParser(description="Train the embedded seed LLM from random weights.")
-    parser.add_argument("--name", choices=sorted(SIZES), default="embedded", help="which of the bundled seeds")
+    parser.add_argument("--name", choices=sorted(ROUNDS), default="embedded", help="which of the bundled seeds")
     parser.add_argument(
         "--tokens",
         type=float,
-        help="to train on, by default as many as the seed that ships; the first million or two are lists to copy",
+        help="to train on in each round, by default as many as the seed that ships; the first million or two are lists to copy",
     )
+    parser.add_argument("--from-round", type=int, default=1, help="that is run first; the round before has saved to the folder")
     parser.add_argument("--seed", type=int, default=usual.seed)
     parser.add_argument("--processes", type=int, help=f"that train, {_TRAINERS}; with a GPU, that write for it, {_WRITERS}")
     parser.add_argument("--out", type=Path, default=None, help="folder; the seed's own in the package by default")
@@ -275,16 +304,25 @@ def main() -> int:
     given = parser.parse_args()
     on_gpu = torch.cuda.is_available()
     processes = given.processes or (_WRITERS if on_gpu else _TRAINERS)
+    out, first = given.out or seed_folder(given.name), given.from_round
+    rounds = ROUNDS[given.name]
+    done = len(rounds_of(out))
+    if not 1 <= first <= len(rounds) or (first > 1 and done != first - 1):
+        parser.error(
+            f"round {first} was asked for; {given.name} has {len(rounds)}, and {done} stand in {out / RECORD}. "
+            "A later round starts from the weights of the one before: leave --from-round out to begin with the first."
+        )
     if processes > 1 and not on_gpu:
         return launch(processes, sys.argv[1:])
     changed = {"tokens": given.tokens} if given.tokens else {}
-    recipe = Recipe(seed=given.seed, without=given.without, **SIZES[given.name] | changed)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS is not deterministic
     torch.use_deterministic_algorithms(True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.set_num_threads(1)
-    out = given.out or seed_folder(given.name)
-    Trainer(recipe, out, torch.device("cuda" if on_gpu else "cpu"), processes if on_gpu else 0).run()
+    for number, recipe in enumerate(rounds[first - 1 :], first):
+        recipe = replace(recipe, seed=given.seed, without=given.without, **changed)
+        device = torch.device("cuda" if on_gpu else "cpu")
+        Trainer(recipe, out, device, processes if on_gpu else 0, goes_on=number > 1).run()
     return 0
 
 

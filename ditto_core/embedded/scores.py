@@ -33,7 +33,7 @@ from ditto_core.embedded.documents import QUESTIONS, Writer, chat
 from ditto_core.embedded.invented import article
 from ditto_core.embedded.known import load_world
 from ditto_core.embedded.phrasing import Voice
-from ditto_core.embedded.pretrain import RECORD
+from ditto_core.embedded.pretrain import rounds_of
 from ditto_core.evaluation.unknown_rejection import refuses
 from ditto_core.records import Character, Claim, Message, Profile, from_table
 from ditto_core.shards import read_groups
@@ -301,7 +301,7 @@ def card(folder: Path, scores: Sequence[Score], beside: Mapping[str, tuple[Path,
     Args:
         beside: Name of a column -> the folder of another model, and its scores.
     """
-    world, record = load_world(), _record(folder)
+    world, rounds = load_world(), rounds_of(folder)
     weights = folder / "model.safetensors"
     with safe_open(weights, "numpy") as file:
         parameters = sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
@@ -311,28 +311,23 @@ def card(folder: Path, scores: Sequence[Score], beside: Mapping[str, tuple[Path,
         known=len(world.known),
         playable=len(world.playable),
         held_out=len(world.known) - len(world.playable),
-        languages=", ".join(record["languages"]),
-        hardware=record["hardware"],
-        run=_told(record),
-        beside="\n".join(f"- {name}: {_told(_record(other))}" for name, (other, _) in beside.items()) or "None was measured.",
+        languages=", ".join(rounds[-1]["languages"]),
+        hardware=rounds[-1]["hardware"],
+        run=_told(rounds),
+        beside="\n".join(f"- {name}: {_told(rounds_of(other))}" for name, (other, _) in beside.items()) or "None was measured.",
         scores=table(scores, {name: found for name, (_, found) in beside.items()}),
     )
 
 
-def _record(folder: Path) -> dict[str, Any]:
-    """What the training of a model recorded."""
-    found: dict[str, Any] = json.loads((folder / RECORD).read_text("utf-8"))
-    return found
-
-
-def _told(record: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in record.items() if value != "")
+def _told(rounds: Sequence[Mapping[str, Any]]) -> str:
+    told = [", ".join(f"{name.replace('_', ' ')} {value}" for name, value in run.items() if value != "") for run in rounds]
+    return "; then ".join(told)
 
 
 def measure(folder: Path, cases: int, show: int, others: Sequence[Profile]) -> list[Score]:
     """The scores of the model in a folder, in the languages that it reads, printed as they come."""
     began, found, seed = time.monotonic(), list[Score](), Seed(folder)
-    for code in _record(folder)["languages"]:
+    for code in rounds_of(folder)[-1]["languages"]:
         for score in Examiner(seed, code, cases, show, others if code == "en" else ()).scores():
             if score.cases:
                 found.append(score)

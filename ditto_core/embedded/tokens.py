@@ -75,6 +75,11 @@ class Encoder:
             trained += [False] * len(head) + [message.role == "assistant"] * len(body) + [False] * len(self._line)
         return ids, trained
 
+    def pieces(self) -> list[str]:
+        """What single tokens say, where that is letters and nothing else."""
+        said = {self._core.decode([place]).strip() for place in range(self._core.get_vocab_size())}
+        return sorted(piece for piece in said if piece.isalpha())
+
     def _ids(self, text: str) -> list[int]:
         return self._core.encode(text, add_special_tokens=False).ids
 

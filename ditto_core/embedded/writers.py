@@ -5,12 +5,13 @@ Out:    `Document`s.
 Source: ours.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from random import Random
 
 from ditto_core import languages
 from ditto_core.embedded.documents import Document, Writer
 from ditto_core.embedded.known import load_world
+from ditto_core.embedded.mix import Mix
 
 
 class Writers:
@@ -22,12 +23,10 @@ class Writers:
 
     def __init__(
         self, random: Random, shares: Mapping[str, float], count_tokens: Callable[[str], int],
-        minimal_pairs: bool = True, lookups: float = 0.0,
+        mix: Mix | None = None, pieces: Sequence[str] = (),
     ) -> None:  # fmt: skip
         self._random, self._shares = random, shares
-        self.of = {
-            code: Writer(random, languages.load(code), load_world(code), count_tokens, minimal_pairs, lookups) for code in shares
-        }
+        self.of = {code: Writer(random, languages.load(code), load_world(code), count_tokens, mix, pieces) for code in shares}
 
     def document(self, progress: float) -> Document:
         """The next document."""

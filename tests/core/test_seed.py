@@ -5,6 +5,8 @@ import hashlib
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice, takewhile
 from pathlib import Path
 from random import Random
@@ -16,10 +18,12 @@ from transformers import PreTrainedTokenizerFast
 
 from ditto_core import languages
 from ditto_core.embedded import scores, seed_folder
+from ditto_core.embedded.attention import BLOCKED
 from ditto_core.embedded.batches import Plan, Stream
-from ditto_core.embedded.documents import KINDS, Writer
+from ditto_core.embedded.documents import Writer
 from ditto_core.embedded.known import load_world
-from ditto_core.embedded.pretrain import RECORD, SIZES, Recipe, Trainer
+from ditto_core.embedded.mix import KINDS, SECOND_ROUND, Mix
+from ditto_core.embedded.pretrain import RECORD, ROUNDS, Recipe, Trainer, build_model, losses, rounds_of
 from ditto_core.embedded.scores import Score
 
 
@@ -27,6 +31,15 @@ def trained(out: Path, *options: str) -> "subprocess.Popen[bytes]":
     """A training of a few steps."""
     command = [sys.executable, "-m", "ditto_core.embedded.pretrain", "--name", "embedded-small", "--processes", "1"]
     return subprocess.Popen([*command, "--tokens", "12000", "--out", str(out), *options], stdout=subprocess.DEVNULL)
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """As the command computes: sums are the same ones then."""
+    usual = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(usual)
 
 
 def weights(folder: Path) -> str:
@@ -40,19 +53,40 @@ def test_the_same_command_gives_the_same_weights_and_a_part_left_out_gives_other
     made = {name: weights(tmp_path / name) for name in runs}
     assert made["one"] == made["again"]
     assert len(set(made.values())) == 3
-    assert json.loads((tmp_path / "muon" / RECORD).read_text("utf-8"))["without"] == "muon"
+    assert [run["without"] for run in rounds_of(tmp_path / "muon")] == ["muon"]
 
 
-@pytest.mark.parametrize("name", SIZES)
+def test_a_later_round_goes_on_from_what_the_one_before_has_saved(tmp_path: Path, one_thread: None) -> None:
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert trained(whole, "--name", "embedded").wait(300) == 0
+    first = replace(ROUNDS["embedded"][0], tokens=12_000)
+    Trainer(first, parts, torch.device("cpu"), writers=0).run()
+    saved = weights(parts)
+    assert trained(parts, "--name", "embedded", "--from-round", "2").wait(300) == 0
+    assert weights(whole) == weights(parts) != saved
+    assert rounds_of(parts)[0] | {"wall_minutes": 0} == rounds_of(whole)[0] | {"wall_minutes": 0}
+    assert [run["attention"] for run in rounds_of(whole)] == ["sdpa", BLOCKED]
+
+
+@pytest.mark.parametrize(("asked", "done"), [("2", 0), ("2", 2), ("3", 2), ("0", 0)])
+def test_a_round_that_cannot_follow_is_turned_down(tmp_path: Path, asked: str, done: int) -> None:
+    (tmp_path / RECORD).write_text(json.dumps([{}] * done), "utf-8")
+    command = [sys.executable, "-m", "ditto_core.embedded.pretrain", "--from-round", asked, "--out", str(tmp_path)]
+    refused = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert refused.returncode == 2
+    assert f"round {asked} was asked for; embedded has 2, and {done} stand in {tmp_path / RECORD}" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+@pytest.mark.parametrize("name", ROUNDS)
 def test_the_command_has_the_recipe_of_the_seed_that_ships(name: str) -> None:
-    run = json.loads((seed_folder(name) / RECORD).read_text("utf-8"))
-    recipe = dataclasses.asdict(Recipe(**SIZES[name]))
-    assert {key: run[key] for key in recipe} == recipe
+    for run, recipe in zip(rounds_of(seed_folder(name)), map(dataclasses.asdict, ROUNDS[name]), strict=True):
+        assert {key: run[key] for key in recipe} == recipe
 
 
 def test_batches_are_the_same_ones_wherever_they_are_made() -> None:
     tokenizer = PreTrainedTokenizerFast.from_pretrained(seed_folder())
-    plan = Plan(7, {"en": 0.6, "ko": 0.4}, True, 0.3, tokens=60_000, copying_tokens=6_000, batch_tokens=4_096)
+    plan = Plan(7, {"en": 0.6, "ko": 0.4}, SECOND_ROUND, tokens=60_000, copying_tokens=6_000, batch_tokens=4_096)
     streams = [Stream(plan, tokenizer, rank, 2) for rank in range(2)]
     alone = [list(islice(stream, 12)) for stream in streams]
     ahead = list(islice(DataLoader(Stream(plan, tokenizer, 0, 1), batch_size=None, num_workers=2), 24))
@@ -69,12 +103,24 @@ def test_batches_are_the_same_ones_wherever_they_are_made() -> None:
 
 
 def test_copying_comes_first_then_documents_grow_with_the_run() -> None:
-    plan = Plan(0, {"en": 1.0}, True, 0.0, tokens=1e6, copying_tokens=1e5, batch_tokens=4_096)
+    plan = Plan(0, {"en": 1.0}, Mix(), tokens=1e6, copying_tokens=1e5, batch_tokens=4_096)
     assert [plan.progress(share) for share in (0.0, 0.0999)] == [0.0, 0.0]
     grown = [plan.progress(share) for share in (0.1, 0.3, 0.6, 1.0)]
     assert grown == sorted(grown)
     assert grown[-2:] == [1.0, 1.0]
     assert dataclasses.replace(plan, copying_tokens=0.0).progress(0.0) == 1.0
+
+
+def test_attention_in_blocks_gives_the_losses_of_the_librarys_own() -> None:
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(seed_folder())
+    plan = Plan(1, {"en": 1.0}, Mix(), tokens=1e6, copying_tokens=0.0, batch_tokens=4_096)
+    batch = next(batch for batch in Stream(plan, tokenizer, 0, 1) if batch.ids.shape[1] > 300)  # three blocks
+    model = build_model(tokenizer, Recipe(hidden=64, heads=2, layers=2))
+    found = losses(model, batch)
+    model.set_attn_implementation(BLOCKED)
+    in_blocks = losses(model, batch)
+    assert torch.allclose(found, in_blocks, atol=0.05)  # in bfloat16
+    assert not torch.equal(found, in_blocks)
 
 
 def test_processes_that_write_for_a_trainer_leave_the_weights_the_same_from_run_to_run(tmp_path: Path) -> None:
@@ -89,7 +135,7 @@ def test_processes_that_write_for_a_trainer_leave_the_weights_the_same_from_run_
 def test_without_minimal_pairs_foreign_questions_seldom_have_the_form_of_an_own_one() -> None:
     def alike(minimal_pairs: bool) -> int:
         world = load_world()
-        writer = Writer(Random(3), languages.load("en"), world, lambda text: len(text) // 4, minimal_pairs)
+        writer = Writer(Random(3), languages.load("en"), world, lambda text: len(text) // 4, Mix(minimal_pairs=minimal_pairs))
         own = next(claim for claim in writer.invented().character.claims if writer.phrasing.names_something(claim))
         return sum(writer.foreign("", own, world.known).property == own.property for _ in range(200))
 

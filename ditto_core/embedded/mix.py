@@ -1,0 +1,44 @@
+"""Mix: what there is how much of in a training's documents.
+
+In:     nothing.
+Out:    `Mix`, a part of a recipe, and the larger seed's.
+Source: ours.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+KINDS = ("answers", "queries", "knowledge", "articles", "copies", "lookups")
+"""Kinds of documents, as `documents` tells of them."""
+
+
+WITHOUT_LOOKUPS = {"answers": 0.33, "queries": 0.18, "knowledge": 0.42, "articles": 0.04, "copies": 0.03, "lookups": 0.0}
+
+
+@dataclass(frozen=True, slots=True)
+class Mix:
+    """Weights, and shares from 0 to 1; the defaults are the larger seed's first round, and the scores' invented characters.
+
+    Attributes:
+        kinds: Each of `KINDS` -> weight.
+        minimal_pairs: Whether foreign questions take the form of an own one where they can: only the name tells them apart then.
+        longer_lists: Of the lists of questions: how many are longer than the pipeline's, to practise what the next one is.
+        crowded: Of the invented lives: how many have several values of a property, and values that begin alike, as real ones do.
+        unlisted: Of the invented lives: how many have a property that no wording knows.
+        pieced: Of the words in invented names: how many are put together from the tokenizer's pieces instead, many of which
+            occur in no word that is read here, but in others' names.
+    """
+
+    kinds: Mapping[str, float] = field(default_factory=lambda: {**WITHOUT_LOOKUPS, "lookups": 0.3})
+    minimal_pairs: bool = True
+    longer_lists: float = 0.0
+    crowded: float = 0.0
+    unlisted: float = 0.2
+    pieced: float = 0.0
+
+
+SECOND_ROUND = Mix(
+    {"answers": 0.22, "queries": 0.13, "knowledge": 0.46, "articles": 0.03, "copies": 0.02, "lookups": 0.14},
+    longer_lists=0.25, crowded=0.25, unlisted=0.3, pieced=0.4,
+)  # fmt: skip
+"""What the larger seed reads in its second round: more of the world's people; names and lives more like real ones."""
