@@ -17,7 +17,7 @@ WITHOUT_LOOKUPS = {"answers": 0.33, "queries": 0.18, "knowledge": 0.42, "article
 
 @dataclass(frozen=True, slots=True)
 class Mix:
-    """Weights, and shares from 0 to 1; the defaults are the larger seed's first round, and the scores' invented characters.
+    """Weights, and shares from 0 to 1; the defaults are those of the larger seed's first round and of the scores' lives.
 
     Attributes:
         kinds: Each of `KINDS` -> weight.
