@@ -1,4 +1,4 @@
-"""Attention for training on a CPU: causal, in blocks of queries.
+"""Attention made for training on a CPU, right on any device: causal, in blocks of queries.
 
 In:     queries, keys and values of whole documents, padded on the right.
 Out:    what transformers' own functions give.
