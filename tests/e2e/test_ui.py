@@ -54,8 +54,8 @@ def test_a_run_is_started_from_the_form_watched_and_looked_into(served: Served, 
     page.goto(f"{served.ui}/runs/flow-run/{run['id']}")
     expect(page.get_by_text("Completed").first).to_be_visible(timeout=400_000)
     page.get_by_text("Subflow Runs", exact=True).click()
-    page.get_by_text("simulate", exact=True).first.click()
-    page.wait_for_url(lambda address: run["id"] not in address)
+    page.locator("a[href*='/runs/flow-run/']").get_by_text("simulate", exact=True).click()  # beside it stands a link to the flow
+    page.wait_for_url(lambda address: "/runs/flow-run/" in address and run["id"] not in address)
     page.get_by_text("Task Runs", exact=True).click()
     shard = page.get_by_text(re.compile("^dialogues-en-0001")).first
     expect(shard).to_be_visible()
