@@ -34,7 +34,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         },
         "dataset": {"validation_share": 0.1, "test_share": 0.2},
         "training": {
-            "max_steps": 120,
+            "max_steps": 60,
             "global_batch": 16,
             "device_batch": 16,
             "learning_rate": 1e-3,

@@ -84,7 +84,8 @@ class Inventor:
         if random.random() < 0.3:
             labels[-1] = random.choice(list(self._order))
         if random.random() < self._mix.unlisted:
-            labels[0] = random.choice(self._unlisted) if random.random() < 0.5 else self.make("unlisted")
+            for place in range(self._unlisted_count(len(labels))):
+                labels[place] = random.choice(self._unlisted) if random.random() < 0.5 else self.make("unlisted")
         crowded = self._mix.crowded > 0 and random.random() < self._mix.crowded
         if crowded:
             half = len(labels) // 2
@@ -110,9 +111,18 @@ class Inventor:
     def claim(self, label: str) -> Claim:
         """A claim of that property, dated as often as real ones are."""
         sort = self._phrasing.wordings(label).sort
-        value = self._date() if sort == "date" else self.make(self._values.get(label) or self._values[sort])
+        value = self._date() if sort == "date" else self.make(self._values.get(label) or self._of_sort(sort, label))
         dated = self._random.random() < self._dated.get(label, 0.0)
         return Claim("P0", label, value, "Q0", self.year() if dated else "")
+
+    def _of_sort(self, sort: str, label: str) -> str:
+        """The rule for values of a property that has none of its own; what stands under an unknown label may be of any sort."""
+        anything = self._mix.most_unlisted > 1 and label not in self._order
+        return self._random.choice(tuple(self._values.values())) if anything else self._values[sort]
+
+    def _unlisted_count(self, labels: int) -> int:
+        most = min(self._mix.most_unlisted, labels)
+        return self._random.randint(1, most) if most > 1 else 1
 
     def like(self, claim: Claim) -> Claim:
         """Another claim that the same question could be about; now and then its value differs by a word."""

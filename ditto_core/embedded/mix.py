@@ -24,7 +24,8 @@ class Mix:
         minimal_pairs: Whether foreign questions take the form of an own one where they can: only the name tells them apart then.
         longer_lists: Of the lists of questions: how many are longer than the pipeline's, to practise what the next one is.
         crowded: Of the invented lives: how many have several values of a property, and values that begin alike, as real ones do.
-        unlisted: Of the invented lives: how many have a property that no wording knows.
+        unlisted: Of the invented lives: how many have properties that no wording knows.
+        most_unlisted: Of these properties: the most that a life has. With several, to which one a value belongs must be read.
         pieced: Of the words in invented names: how many are put together from the tokenizer's pieces instead, many of which
             occur in no word that is read here, but in others' names.
     """
@@ -34,6 +35,7 @@ class Mix:
     longer_lists: float = 0.0
     crowded: float = 0.0
     unlisted: float = 0.2
+    most_unlisted: int = 1
     pieced: float = 0.0
 
 
@@ -42,3 +44,10 @@ SECOND_ROUND = Mix(
     longer_lists=0.25, crowded=0.25, unlisted=0.3, pieced=0.4,
 )  # fmt: skip
 """What the larger seed reads in its second round: more of the world's people; names and lives more like real ones."""
+
+
+THIRD_ROUND = Mix(
+    {"answers": 0.28, "queries": 0.14, "knowledge": 0.40, "articles": 0.02, "copies": 0.02, "lookups": 0.14},
+    longer_lists=0.25, crowded=0.35, unlisted=0.6, most_unlisted=6, pieced=0.4,
+)  # fmt: skip
+"""What it reads in its third round: lives with several properties that no wording knows, as half of a real one's are."""

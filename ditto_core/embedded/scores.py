@@ -218,38 +218,43 @@ class Examiner:
         yield Score(f"query simulation: the partner has a part in it too ({group})", _mean(partner_too), len(asked))
 
     def _without_profile(self, group: str, profiles: Sequence[Profile]) -> Iterable[Score]:
-        named, generic, strange, persona = (list[Case]() for _ in range(4))
-        for place in range(self._cases):
-            character = profiles[place % len(profiles)].character
-            voice = self._phrasing.of(character.label)
-            claim = self._random.choice([claim for claim in character.claims if self._phrasing.names_something(claim)])
-            question = self._random.choice(self._phrasing.naming_questions(claim, voice))
-            named.append(Case(self._to_assistant(question), _begins(self._phrasing.naming_answers(claim, voice))))
-            claims = [claim for claim in character.claims if self._phrasing.wordings(claim.property).asks_value]
-            chosen = self._random.choice(claims)
-            right = self._right(claims, chosen, voice)
-            question = self._random.choice(self._phrasing.generic_questions(chosen, voice))
-            generic.append(Case(self._to_assistant(question), _begins(right)))
-            other = self._writer.foreign("\n".join(c.text() for c in character.claims), claim, self._world.known)
-            question = self._phrasing.naming_questions(other, voice)[0]
-            strange.append(Case(self._to_assistant(question), _begins(self._phrasing.refusals(other, voice))))
-            identity = Message("system", self._language.identity(character.label, character.description))
-            who = self._phrasing.who_asks()[:1]
-            question = self._random.choice(
-                (*self._phrasing.naming_questions(claim), *self._phrasing.generic_questions(chosen), *who)
-            )
-            persona.append(
-                Case(
-                    (identity, Message("user", question)),
-                    lambda reply: self._language.speaks("assistant", reply),
-                )
-            )
-        yield self._score(f"third person, names something ({group})", named)
-        yield self._score(f"third person, names nothing ({group})", generic)
-        yield self._score(f"third person, says that something foreign is foreign ({group})", strange)
+        """An assistant tells of somebody; then a role of whom nothing is shown speaks, as it is meant to after fine-tuning."""
+        told = self._recall(profiles, lambda character: self._phrasing.of(character.label), self._to_assistant)
+        for what, cases in told.items():
+            yield self._score(f"third person, {what} ({group})", cases)
+        played = self._recall(profiles, lambda _: None, self._to_role)
+        for what, cases in played.items():
+            yield self._score(f"in character without profile, {what} ({group})", cases)
+        named, generic, _ = played.values()
+        own = [Case(case.messages, self._refuses) for case in named]
+        yield self._score(f"in character without profile, refuses what is its own ({group})", own)
+        persona = [Case(case.messages, lambda reply: self._language.speaks("assistant", reply)) for case in (*named, *generic)]
         yield self._score(f"speaks as an AI assistant under the bare line of identity ({group})", persona)
 
-    def _to_assistant(self, question: str) -> tuple[Message, ...]:
+    def _recall(
+        self, profiles: Sequence[Profile], voice_of: Callable[[Character], Voice | None],
+        prompt: Callable[[Character, str], tuple[Message, ...]],
+    ) -> dict[str, list[Case]]:  # fmt: skip
+        named, generic, foreign = (list[Case]() for _ in range(3))
+        for place in range(self._cases):
+            character = profiles[place % len(profiles)].character
+            voice = voice_of(character)
+            claim = self._random.choice([claim for claim in character.claims if self._phrasing.names_something(claim)])
+            question = self._random.choice(self._phrasing.naming_questions(claim, voice))
+            named.append(Case(prompt(character, question), _begins(self._phrasing.naming_answers(claim, voice))))
+            claims = [claim for claim in character.claims if self._phrasing.wordings(claim.property).asks_value]
+            chosen = self._random.choice(claims)
+            question = self._random.choice(self._phrasing.generic_questions(chosen, voice))
+            generic.append(Case(prompt(character, question), _begins(self._right(claims, chosen, voice))))
+            other = self._writer.foreign("\n".join(c.text() for c in character.claims), claim, self._world.known)
+            question = self._phrasing.naming_questions(other, voice)[0]
+            foreign.append(Case(prompt(character, question), _begins(self._phrasing.refusals(other, voice))))
+        return {"names something": named, "names nothing": generic, "says that something foreign is foreign": foreign}
+
+    def _to_role(self, character: Character, question: str) -> tuple[Message, ...]:
+        return chat(self._language.identity(character.label, character.description), [(question, "")])[:2]
+
+    def _to_assistant(self, _: Character, question: str) -> tuple[Message, ...]:
         return chat(self._phrasing.assistant["systems"][0], [(question, "")])[:2]
 
     def _score(self, name: str, cases: Sequence[Case]) -> Score:
@@ -321,13 +326,13 @@ def card(folder: Path, scores: Sequence[Score], beside: Mapping[str, tuple[Path,
 
 def _told(rounds: Sequence[Mapping[str, Any]]) -> str:
     told = [", ".join(f"{name.replace('_', ' ')} {value}" for name, value in run.items() if value != "") for run in rounds]
-    return "; then ".join(told)
+    return "; then ".join(told) or "fine-tuned by the pipeline"
 
 
-def measure(folder: Path, cases: int, show: int, others: Sequence[Profile]) -> list[Score]:
-    """The scores of the model in a folder, in the languages that it reads, printed as they come."""
+def measure(folder: Path, codes: Iterable[str], cases: int, show: int, others: Sequence[Profile]) -> list[Score]:
+    """The scores of the model in a folder, in some languages, printed as they come."""
     began, found, seed = time.monotonic(), list[Score](), Seed(folder)
-    for code in rounds_of(folder)[-1]["languages"]:
+    for code in codes:
         for score in Examiner(seed, code, cases, show, others if code == "en" else ()).scores():
             if score.cases:
                 found.append(score)
@@ -352,9 +357,10 @@ def main() -> int:
     known = {profile.character.qid for profile in load_world().known}
     read = [character for path in given.characters for part in read_groups(path) for character in from_table(Character, part)]
     others = [Profile(one, article("", one.label), "") for one in read if one.qid not in known and one.label]
-    found = measure(given.folder, given.cases, given.show, others)
+    codes = rounds_of(given.folder)[-1]["languages"]
+    found = measure(given.folder, codes, given.cases, given.show, others)
     folders = {name: Path(folder) for name, folder in (pair.split("=", 1) for pair in given.beside)}
-    beside = {name: (folder, measure(folder, given.cases, 0, others)) for name, folder in folders.items()}
+    beside = {name: (folder, measure(folder, codes, given.cases, 0, others)) for name, folder in folders.items()}
     if given.card:
         (given.folder / "README.md").write_text(card(given.folder, found, beside), "utf-8")
     return 0

@@ -13,7 +13,7 @@ from ditto_core import languages
 from ditto_core.embedded import LANGUAGES, SEEDS, phrasing, seed_folder, world, world_export, world_rdf
 from ditto_core.embedded.documents import Document, Writer
 from ditto_core.embedded.known import load_world
-from ditto_core.embedded.mix import SECOND_ROUND
+from ditto_core.embedded.mix import SECOND_ROUND, THIRD_ROUND
 from ditto_core.evaluation.unknown_rejection import refuses
 from ditto_core.records import Claim
 from ditto_core.simulation.queries import check
@@ -25,7 +25,7 @@ HELD_OUT = {profile.character.qid for profile in KNOWN.known} - {profile.charact
 
 
 def writer_of(code: str, seed: int) -> Writer:
-    return Writer(Random(seed), languages.load(code), WORLDS[code], lambda text: len(text) // 4, SECOND_ROUND, PIECES)
+    return Writer(Random(seed), languages.load(code), WORLDS[code], lambda text: len(text) // 4, THIRD_ROUND, PIECES)
 
 
 @pytest.fixture(scope="module", params=LANGUAGES)
@@ -223,3 +223,27 @@ def test_crowded_lives_have_several_values_of_a_property_some_of_them_alike() ->
     assert with_four_of_a_property(plain) == 0
     assert with_one_value_in_another(crowded) > 20
     assert with_one_value_in_another(plain) == 0
+
+
+@pytest.mark.parametrize("code", LANGUAGES)
+def test_lives_have_several_properties_that_no_wording_knows(code: str) -> None:
+    several, single = (unlisted_of_lives(code, most) for most in (6, 1))
+    assert sum(len({claim.property for claim in claims}) >= 4 for claims in several) > 30
+    assert max(len({claim.property for claim in claims}) for claims in single) == 1
+
+
+def test_values_of_properties_that_no_wording_knows_are_of_any_sort() -> None:
+    several, single = (unlisted_of_lives("en", most) for most in (6, 1))
+    battles = [
+        sum(claim.value.startswith(("Battle of ", "Siege of ")) for claims in lives for claim in claims)
+        for lives in (several, single)
+    ]
+    assert battles[0] > 5
+    assert battles[1] == 0
+
+
+def unlisted_of_lives(code: str, most: int) -> list[list[Claim]]:
+    mix = replace(THIRD_ROUND, unlisted=1.0, most_unlisted=most)
+    inventor = Writer(Random(4), languages.load(code), WORLDS[code], len, mix).inventor
+    listed = phrasing.load(code).properties
+    return [[claim for claim in inventor.profile(12).character.claims if claim.property not in listed] for _ in range(100)]

@@ -5,7 +5,7 @@ import hashlib
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice, takewhile
 from pathlib import Path
@@ -22,9 +22,10 @@ from ditto_core.embedded.attention import BLOCKED
 from ditto_core.embedded.batches import Plan, Stream
 from ditto_core.embedded.documents import Writer
 from ditto_core.embedded.known import load_world
-from ditto_core.embedded.mix import KINDS, SECOND_ROUND, Mix
+from ditto_core.embedded.mix import KINDS, THIRD_ROUND, Mix
 from ditto_core.embedded.pretrain import RECORD, ROUNDS, Recipe, Trainer, losses, rounds_of
 from ditto_core.embedded.scores import Score
+from ditto_core.records import Message
 
 
 def trained(out: Path, *options: str) -> "subprocess.Popen[bytes]":
@@ -65,16 +66,16 @@ def test_a_later_round_goes_on_from_what_the_one_before_has_saved(tmp_path: Path
     assert trained(parts, "--name", "embedded", "--from-round", "2").wait(300) == 0
     assert weights(whole) == weights(parts) != saved
     assert rounds_of(parts)[0] | {"wall_minutes": 0} == rounds_of(whole)[0] | {"wall_minutes": 0}
-    assert [run["attention"] for run in rounds_of(whole)] == ["sdpa", BLOCKED]
+    assert [run["attention"] for run in rounds_of(whole)] == ["sdpa", BLOCKED, BLOCKED]
 
 
-@pytest.mark.parametrize(("asked", "done"), [("2", 0), ("2", 2), ("3", 2), ("0", 0)])
+@pytest.mark.parametrize(("asked", "done"), [("2", 0), ("2", 2), ("3", 1), ("4", 3), ("0", 0)])
 def test_a_round_that_cannot_follow_is_turned_down(tmp_path: Path, asked: str, done: int) -> None:
     (tmp_path / RECORD).write_text(json.dumps([{}] * done), "utf-8")
     command = [sys.executable, "-m", "ditto_core.embedded.pretrain", "--from-round", asked, "--out", str(tmp_path)]
     refused = subprocess.run(command, capture_output=True, text=True, check=False)
     assert refused.returncode == 2
-    assert f"round {asked} was asked for; embedded has 2, and {done} stand in {tmp_path / RECORD}" in refused.stderr
+    assert f"round {asked} was asked for; embedded has 3, and {done} stand in {tmp_path / RECORD}" in refused.stderr
     assert "Traceback" not in refused.stderr
 
 
@@ -86,7 +87,7 @@ def test_the_command_has_the_recipe_of_the_seed_that_ships(name: str) -> None:
 
 def test_batches_are_the_same_ones_wherever_they_are_made() -> None:
     tokenizer = PreTrainedTokenizerFast.from_pretrained(seed_folder())
-    plan = Plan(7, {"en": 0.6, "ko": 0.4}, SECOND_ROUND, tokens=60_000, copying_tokens=6_000, batch_tokens=4_096)
+    plan = Plan(7, {"en": 0.6, "ko": 0.4}, THIRD_ROUND, tokens=60_000, copying_tokens=6_000, batch_tokens=4_096)
     streams = [Stream(plan, tokenizer, rank, 2) for rank in range(2)]
     alone = [list(islice(stream, 12)) for stream in streams]
     ahead = list(islice(DataLoader(Stream(plan, tokenizer, 0, 1), batch_size=None, num_workers=2), 24))
@@ -160,3 +161,31 @@ def test_the_card_shows_other_models_beside_the_shipped_one() -> None:
     assert "| exact answer | 0.50 | 0.24 to 0.76 | 10 | 0.25 |" in text
     assert "| new row | 1.00 | 0.94 to 1.00 | 60 |  |" in text
     assert "- seed 1: tokens" in text
+
+
+class _Says(scores.Seed):
+    """Says one thing to everybody."""
+
+    def __init__(self, reply: str) -> None:
+        self._reply = reply
+
+    def count(self, text: str) -> int:
+        return len(text) // 4
+
+    def replies(self, prompts: Sequence[Sequence[Message]], most: int) -> list[str]:
+        return [self._reply] * len(prompts)
+
+
+@pytest.mark.parametrize(
+    ("reply", "shares"),
+    [
+        ("I am an AI assistant.", {"names something": 0, "refuses what is its own": 0, "speaks as an AI assistant": 1}),
+        ("That is unknown to me.", {"names something": 0, "refuses what is its own": 1, "speaks as an AI assistant": 0}),
+    ],
+)
+def test_a_role_is_asked_without_its_profile_and_what_it_does_instead_is_told_apart(reply: str, shares: dict[str, float]) -> None:
+    found = scores.Examiner(_Says(reply), "en", 5).scores()
+    rows = [score for score in found if "in character without profile" in score.name or "bare line" in score.name]
+    assert [score.cases for score in rows] == [5, 5, 5, 5, 10] * 2
+    for what, share in shares.items():
+        assert [score.share for score in rows if what in score.name] == [share] * 2

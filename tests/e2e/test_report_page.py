@@ -2,8 +2,8 @@
 
 import pytest
 from fixtures.big_report import ROLES, big_report
-from fixtures.browser import SCREENSHOTS, chromium
-from playwright.sync_api import Page, expect
+from fixtures.browser import SCREENSHOTS, chromium, opened
+from playwright.sync_api import expect
 
 from ditto_core.evaluation import charts, page
 from ditto_core.evaluation.report import render
@@ -31,8 +31,7 @@ def test_a_report_of_a_hundred_roles_opens_whole(
     address: str, name: str, width: int, height: int, scheme: str, ground: str
 ) -> None:
     with chromium() as browser:
-        shown: Page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)  # type: ignore[arg-type]
-        shown.set_default_timeout(120_000)
+        shown = opened(browser, viewport={"width": width, "height": height}, color_scheme=scheme)
         asked: list[str] = []
         complaints: list[str] = []
         shown.on("request", lambda request: asked.append(request.url))

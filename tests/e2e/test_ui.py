@@ -4,11 +4,9 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from fixtures.browser import SCREENSHOTS, chromium
+from fixtures.browser import SCREENSHOTS, chromium, opened
 from fixtures.served import Served, wait_for
 from playwright.sync_api import Browser, Locator, Page, expect
-
-_PATIENCE_MS = 60_000
 
 
 @pytest.fixture(scope="module")
@@ -19,8 +17,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
-    page = browser.new_page(viewport={"width": 1280, "height": 800})
-    page.set_default_timeout(_PATIENCE_MS)
+    page = opened(browser, viewport={"width": 1280, "height": 800})
     yield page
     page.close()
 
@@ -36,7 +33,7 @@ def test_a_run_is_started_from_the_form_watched_and_looked_into(served: Served, 
     page.on("request", lambda request: asked.add(request.url.split("/")[2]))
     page.goto(f"{served.ui}/deployments/deployment/{served.api.deployment('pipeline')['id']}/run")
     steps = field(page, "Training", "Max Steps")
-    expect(steps).to_have_value("120")
+    expect(steps).to_have_value("60")
     expect(page.get_by_text("Optimizer steps (appendix C). [at least 1]").first).to_be_visible()
 
     steps.fill("0")
@@ -46,6 +43,7 @@ def test_a_run_is_started_from_the_form_watched_and_looked_into(served: Served, 
     page.screenshot(path=SCREENSHOTS / "refused.png")
 
     steps.fill("2")
+    field(page, "Knowledge", "Max Characters").fill("30")
     page.get_by_role("button", name="Submit").click()
     page.wait_for_url(re.compile(r"/deployments/deployment/[0-9a-f-]+(\?|$)"))
     run = wait_for("the run", lambda: next(iter(_runs(served, "pipeline")), None))
