@@ -235,6 +235,7 @@ class Examiner:
         self, profiles: Sequence[Profile], voice_of: Callable[[Character], Voice | None],
         prompt: Callable[[Character, str], tuple[Message, ...]],
     ) -> dict[str, list[Case]]:  # fmt: skip
+        """Questions on what stands in no prompt, by what they name."""
         named, generic, foreign = (list[Case]() for _ in range(3))
         for place in range(self._cases):
             character = profiles[place % len(profiles)].character
