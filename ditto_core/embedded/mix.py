@@ -50,4 +50,4 @@ THIRD_ROUND = Mix(
     {"answers": 0.28, "queries": 0.14, "knowledge": 0.40, "articles": 0.02, "copies": 0.02, "lookups": 0.14},
     longer_lists=0.25, crowded=0.35, unlisted=0.6, most_unlisted=6, pieced=0.4,
 )  # fmt: skip
-"""What it reads in its third round: lives with several properties that no wording knows, as half of a real one's are."""
+"""What it reads in its third round: lives with several properties that no wording knows, as real ones have."""

@@ -228,7 +228,10 @@ class Examiner:
         named, generic, _ = played.values()
         own = [Case(case.messages, self._refuses) for case in named]
         yield self._score(f"in character without profile, refuses what is its own ({group})", own)
-        persona = [Case(case.messages, lambda reply: self._language.speaks("assistant", reply)) for case in (*named, *generic)]
+        who = self._phrasing.who_asks()[0]
+        greeted = [self._to_role(profiles[place % len(profiles)].character, who) for place in range(self._cases)]
+        asked = [*(case.messages for case in (*named, *generic)), *greeted]
+        persona = [Case(messages, lambda reply: self._language.speaks("assistant", reply)) for messages in asked]
         yield self._score(f"speaks as an AI assistant under the bare line of identity ({group})", persona)
 
     def _recall(

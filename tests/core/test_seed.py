@@ -186,6 +186,6 @@ class _Says(scores.Seed):
 def test_a_role_is_asked_without_its_profile_and_what_it_does_instead_is_told_apart(reply: str, shares: dict[str, float]) -> None:
     found = scores.Examiner(_Says(reply), "en", 5).scores()
     rows = [score for score in found if "in character without profile" in score.name or "bare line" in score.name]
-    assert [score.cases for score in rows] == [5, 5, 5, 5, 10] * 2
+    assert [score.cases for score in rows] == [5, 5, 5, 5, 15] * 2
     for what, share in shares.items():
         assert [score.share for score in rows if what in score.name] == [share] * 2
