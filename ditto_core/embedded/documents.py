@@ -11,10 +11,11 @@ Kinds, and who appears:
     knowledge  an assistant without a profile is asked about people and itself        the whole world
     articles   running text                                                           the whole world
     copies     a list of names, repeated                                              invented
+    judgements a judge's prompt on one exchange, a reason, the verdict                invented, the whole world
 
-Roles of the other splits are therefore known in the third person only. No chat has the bare line of identity
-for a system prompt: that is left to fine-tuning. Everything here is pure but for the generator's state and the reading of
-the world.
+Roles of the other splits are therefore known in the third person only; their words are read in a judge's prompt at most. No chat
+has the bare line of identity for a system prompt: that is left to fine-tuning. Everything here is pure but for the generator's
+state and the reading of the world.
 """
 
 import json
@@ -24,6 +25,7 @@ from random import Random
 
 from ditto_core.embedded import phrasing
 from ditto_core.embedded.invented import Inventor, article
+from ditto_core.embedded.judgements import METRICS, Planter
 from ditto_core.embedded.known import World
 from ditto_core.embedded.mix import KINDS, Mix
 from ditto_core.knowledge.profiles import verbalise
@@ -45,6 +47,10 @@ _LIKE_SHARE = 0.2
 """Of the foreign questions: how many are about an invented value of the same property as an own one."""
 _OTHERS_SHARE = 0.85
 """Of the other foreign questions: how many are about another character of the embedded world, as partners' questions are."""
+_JUDGED_WORLD_SHARE = 0.75
+"""Of the exchanges that are judged: how many are with a character of the embedded world."""
+_JUDGED = {"consistency": 0.6, "knowledge": 0.2, "rejection": 0.2}
+"""Metric -> how often it is asked for, where an exchange has all three; who speaks is the hardest to tell."""
 _WORLD_SHARE = 0.3
 """Of the roles in "answers" and "queries": how many are train roles of the embedded world."""
 
@@ -72,6 +78,7 @@ class Writer:
     Attributes:
         phrasing: How the language asks and answers.
         inventor: Makes characters up.
+        planter: Makes exchanges up, for judges.
     """
 
     def __init__(
@@ -86,11 +93,12 @@ class Writer:
         self._count = count_tokens
         self._mix = mix or Mix()
         self.inventor = Inventor(random, language, self.phrasing, self._mix, world.words(), pieces)
+        self.planter = Planter(random, language, self.phrasing, self._foreign_to, self._answered, self.inventor.year)
 
     def document(self, progress: float) -> Document:
         """The next document; profiles grow and the mix shifts with the progress."""
         early = min(1.0, max(0.0, 2.0 - progress / COPYING))
-        weights = [early * (kind == "copies") + self._mix.kinds[kind] * (1 - early) for kind in KINDS]
+        weights = [early * (kind == "copies") + self._mix.kinds.get(kind, 0.0) * (1 - early) for kind in KINDS]
         kind = self._random.choices(KINDS, weights)[0]
         if kind in ("knowledge", "articles") and not self._world.known:
             kind = "answers"
@@ -181,6 +189,19 @@ class Writer:
                 turns.append((random.choice(self.phrasing.naming_questions(claim)), random.choice(self.phrasing.refusals(claim))))
         return Document("lookups", chat(text, turns))
 
+    def judgements(self, _progress: float = 1.0) -> Document:
+        """A judge's prompt on one exchange, and its reply."""
+        random = self._random
+        of_world = self._world.known and random.random() < _JUDGED_WORLD_SHARE
+        role = random.choice(self._world.known) if of_world else self._stranger(random.randint(6, 12))
+        if not any(self.phrasing.names_something(claim) for claim in role.character.claims):
+            return self.answers()
+        others = [one.character.label for one in self._world.known if of_world and one is not role]
+        cases = self.planter.cases(self.planter.exchange(role), others)
+        weights = [_JUDGED[metric] if metric in cases else 0.0 for metric in METRICS]
+        case = cases[random.choices(METRICS, weights)[0]]
+        return Document("judgements", (Message("user", case.prompt), Message("assistant", case.reply)))
+
     def response_system(self, profile: Profile, text: str) -> str:
         """The system prompt of response simulation."""
         character = profile.character
@@ -246,6 +267,13 @@ class Writer:
             if self.phrasing.names_something(claim) and claim.value.lower() not in text.lower():
                 return claim
         return self._somebodys()
+
+    def _foreign_to(self, role: Profile, own: Claim) -> Claim:
+        text = "\n".join([*(claim.text() for claim in role.character.claims), role.character.label])
+        return self.foreign(text, own, self._world.known)
+
+    def _answered(self, role: Profile, own: Claim) -> tuple[str, str]:
+        return self.named_turn(role, role.character.claims, own)
 
     def _role(self, progress: float) -> tuple[Profile, str]:
         random = self._random

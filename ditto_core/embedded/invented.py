@@ -16,6 +16,7 @@ Everything here is pure but for the generator's state.
 import re
 from collections.abc import Callable, Mapping, Sequence
 from random import Random
+from typing import Any
 
 from ditto_core.embedded.mix import Mix
 from ditto_core.embedded.phrasing import Phrasing
@@ -51,13 +52,16 @@ class Inventor:
     ) -> None:  # fmt: skip
         self._random, self._language, self._phrasing, self._mix = random, language, phrasing, mix
         invented = phrasing.invented
+        further: Mapping[str, Any] = invented.get("further", {}) if mix.further else {}
+        more_rules: Mapping[str, Mapping[str, float]] = further.get("rules", {})
         self._values: Mapping[str, str] = invented["values"]
         self._dated: Mapping[str, float] = invented["dated"]
-        self._common, self._unlisted = _listed(invented["common"]), _listed(invented["unlisted"])
+        self._common = _listed(invented["common"])
+        self._unlisted = _listed(invented["unlisted"]) + _listed(further.get("unlisted", ""))
         self._apart: str = invented["words_apart"]
         self._order = {label: place for place, label in enumerate(phrasing.properties)}
         self._rules: dict[str, tuple[Sequence[str], Sequence[float] | None]] = {
-            name: (rule.split(), None) if isinstance(rule, str) else (tuple(rule), tuple(rule.values()))
+            name: (rule.split(), None) if isinstance(rule, str) else _weighed({**rule, **more_rules.get(name, {})})
             for name, rule in invented["rules"].items()
         }
         self._rules["real"] = (tuple(words) or ("{made_up}",), None)
@@ -166,4 +170,8 @@ def article(text: str, title: str) -> Article:
 
 
 def _listed(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.replace("、", ",").split(","))
+    return tuple(part.strip() for part in text.replace("、", ",").split(",") if part)
+
+
+def _weighed(rule: Mapping[str, float]) -> tuple[Sequence[str], Sequence[float]]:
+    return tuple(rule), tuple(rule.values())

@@ -8,7 +8,7 @@ Source: ours.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-KINDS = ("answers", "queries", "knowledge", "articles", "copies", "lookups")
+KINDS = ("answers", "queries", "knowledge", "articles", "copies", "lookups", "judgements")
 """Kinds of documents, as `documents` tells of them."""
 
 
@@ -20,7 +20,7 @@ class Mix:
     """Weights, and shares from 0 to 1; the defaults are those of the larger seed's first round and of the scores' lives.
 
     Attributes:
-        kinds: Each of `KINDS` -> weight.
+        kinds: Of `KINDS` -> weight; 0 for one that is not there.
         minimal_pairs: Whether foreign questions take the form of an own one where they can: only the name tells them apart then.
         longer_lists: Of the lists of questions: how many are longer than the pipeline's, to practise what the next one is.
         crowded: Of the invented lives: how many have several values of a property, and values that begin alike, as real ones do.
@@ -28,6 +28,7 @@ class Mix:
         most_unlisted: Of these properties: the most that a life has. With several, to which one a value belongs must be read.
         pieced: Of the words in invented names: how many are put together from the tokenizer's pieces instead, many of which
             occur in no word that is read here, but in others' names.
+        further: Whether lives have the further properties and forms of names that the wordings list for later rounds.
     """
 
     kinds: Mapping[str, float] = field(default_factory=lambda: {**WITHOUT_LOOKUPS, "lookups": 0.3})
@@ -37,6 +38,7 @@ class Mix:
     unlisted: float = 0.2
     most_unlisted: int = 1
     pieced: float = 0.0
+    further: bool = False
 
 
 SECOND_ROUND = Mix(
@@ -51,3 +53,12 @@ THIRD_ROUND = Mix(
     longer_lists=0.25, crowded=0.35, unlisted=0.6, most_unlisted=6, pieced=0.4,
 )  # fmt: skip
 """What it reads in its third round: lives with several properties that no wording knows, as real ones have."""
+
+
+FOURTH_ROUND = Mix(
+    {
+        "answers": 0.24, "queries": 0.14, "knowledge": 0.3, "articles": 0.01, "copies": 0.01, "lookups": 0.12, "judgements": 0.18,
+    },
+    longer_lists=0.25, crowded=0.4, unlisted=0.7, most_unlisted=6, pieced=0.4, further=True,
+)  # fmt: skip
+"""What it reads in its fourth round: the labels that Wikidata has for people, names with signs in them, and a judge's work."""

@@ -102,8 +102,11 @@ class Phrasing:
         return value
 
     def names_something(self, claim: Claim) -> bool:
-        """Whether a question can name this value and thereby concern this character's world alone."""
-        return self.wordings(claim.property).sort in self._sorts
+        """Whether a question can name this value and thereby concern this character's world alone.
+
+        Dates, numbers and texts, which are no items of Wikidata, name nothing that others could have heard of or not.
+        """
+        return bool(claim.value_id) and self.wordings(claim.property).sort in self._sorts
 
     def is_dated(self, claim: Claim) -> bool:
         """Whether a question can ask for the year of this value."""

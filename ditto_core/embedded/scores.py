@@ -12,6 +12,7 @@ Example row: exact answers with the profile, invented characters, question names
 """
 
 import argparse
+import itertools
 import json
 import math
 import sys
@@ -28,9 +29,10 @@ from safetensors import safe_open
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from ditto_core import languages
-from ditto_core.embedded import seed_folder
+from ditto_core.embedded import judgements, seed_folder
 from ditto_core.embedded.documents import QUESTIONS, Writer, chat
 from ditto_core.embedded.invented import article
+from ditto_core.embedded.judgements import METRICS
 from ditto_core.embedded.known import load_world
 from ditto_core.embedded.phrasing import Voice
 from ditto_core.embedded.pretrain import rounds_of
@@ -145,6 +147,9 @@ class Examiner:
         for group, profiles in groups.items():
             if "world" in group and profiles:
                 yield from self._without_profile(group, profiles)
+        for group, profiles in groups.items():
+            if profiles:
+                yield from self._as_judge(group, profiles)
 
     def _with_profile(self, group: str, profiles: Sequence[Profile]) -> Iterable[Score]:
         dated, undated, generic, own, foreign = (list[Case]() for _ in range(5))
@@ -154,7 +159,7 @@ class Examiner:
             shown = [claim for claim in profile.character.claims if claim.text() in text.split("\n")]
             named = [claim for claim in shown if self._phrasing.names_something(claim)]
             for claim in self._random.sample(named, min(2, len(named))):
-                case = self._named_case(profile, text, claim)
+                case = self._named_case(profile, text, claim, named)
                 (dated if self._phrasing.is_dated(claim) else undated).append(case)
                 own.append(Case(case.messages, self._refuses))
                 other = self._writer.foreign(text, claim, self._world.known)
@@ -172,9 +177,12 @@ class Examiner:
     def _refuses(self, reply: str) -> bool:
         return refuses(reply, self._language)
 
-    def _named_case(self, profile: Profile, text: str, claim: Claim) -> Case:
+    def _named_case(self, profile: Profile, text: str, claim: Claim, named: Sequence[Claim]) -> Case:
+        """A question that names the claim's value; where a place is that of birth and of death, either is right."""
         question = self._random.choice(self._phrasing.naming_questions(claim))
-        return Case(self._asked(profile, text, question), _begins(self._phrasing.naming_answers(claim)))
+        meant = [one for one in named if question in self._phrasing.naming_questions(one)]
+        right = [answer for one in meant for answer in self._phrasing.naming_answers(one)]
+        return Case(self._asked(profile, text, question), _begins(right))
 
     def _generic_case(self, profile: Profile, text: str, claims: Sequence[Claim]) -> Case:
         chosen = self._random.choice(claims)
@@ -194,11 +202,11 @@ class Examiner:
 
     def _query_rows(self, group: str, profiles: Sequence[Profile]) -> Iterable[Score]:
         prompts, pairs = [], []
-        for place in range(max(24, self._cases // 3)):
-            role, partner = profiles[place % len(profiles)], profiles[(place * 7 + 3) % len(profiles)]
+        couples = list(itertools.permutations(profiles, 2))
+        for role, partner in self._random.sample(couples, min(len(couples), max(24, self._cases // 3))):
             texts = self._writer.verbalised(role), self._writer.verbalised(partner)
             claims = [c for c in role.character.claims if self._phrasing.names_something(c) and c.text() in texts[0].split("\n")]
-            if role is partner or len(claims) < QUESTIONS:
+            if len(claims) < QUESTIONS:
                 continue
             prompts.append((Message("user", self._writer.query_prompt(role, texts[0], partner, texts[1])),))
             pairs.append((claims, texts[1]))
@@ -233,6 +241,19 @@ class Examiner:
         asked = [*(case.messages for case in (*named, *generic)), *greeted]
         persona = [Case(messages, lambda reply: self._language.speaks("assistant", reply)) for messages in asked]
         yield self._score(f"speaks as an AI assistant under the bare line of identity ({group})", persona)
+
+    def _as_judge(self, group: str, profiles: Sequence[Profile]) -> Iterable[Score]:
+        """Verdicts on exchanges of which the truth is known; who speaks is asked where the seed can know the people."""
+        able = [one for one in profiles if any(map(self._phrasing.names_something, one.character.claims))]
+        labels = [one.character.label for one in self._world.known] if "world" in group else []
+        by_metric: dict[str, list[Case]] = {metric: [] for metric in METRICS}
+        for place in range(self._cases):
+            role = able[place % len(able)]
+            others = [label for label in labels if label != role.character.label]
+            for metric, case in self._writer.planter.cases(self._writer.planter.exchange(role), others).items():
+                by_metric[metric].append(Case((Message("user", case.prompt),), _gives(case)))
+        for metric, cases in by_metric.items():
+            yield self._score(f"as a judge, {metric}: the verdict that is true ({group})", cases)
 
     def _recall(
         self, profiles: Sequence[Profile], voice_of: Callable[[Character], Voice | None],
@@ -273,6 +294,10 @@ class Examiner:
 
 def _begins(answers: Sequence[str]) -> Callable[[str], bool]:
     return lambda reply: reply.startswith(tuple(answers))
+
+
+def _gives(case: judgements.Case) -> Callable[[str], bool]:
+    return lambda reply: case.read(reply) == case.verdict
 
 
 def _questions(reply: str) -> list[str]:

@@ -17,7 +17,7 @@ that the model never answered. Knowledge is asked on role-specific turns only.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Protocol
@@ -163,7 +163,7 @@ class LlmJudge:
                 if example.label in example.candidates:
                     order = role_identity.shuffled(example.candidates, question, answer, vote)
                     prompt = role_identity.render(language, question, answer, order)
-                    ballot = self._in_words("consistency", vote, prompt, answer, _picks(example.label, order))
+                    ballot = self._in_words("consistency", vote, prompt, answer, role_identity.reader(example.label, order))
                     letters = role_identity.letters(example.label, order)
                     yield (index, turn), self._chosen(ballot, "judge_identity_letter", letters)
                 if example.kinds[turn] == "role_specific":
@@ -223,16 +223,6 @@ def _account(ledger: Ledger, prediction: Prediction, judgement: Judgement, turn:
 def _was_answered(prediction: Prediction, turn: int) -> bool:
     """Whether the model said something, if only nothing or half of it; an engine that failed proves nothing."""
     return prediction.failures[turn] in ("", CUT)
-
-
-def _picks(label: str, order: Sequence[str]) -> Callable[[str], int | None]:
-    """A reader of the identity question: 1 if the role was picked, 0 if another or none."""
-
-    def read(reply: str) -> int | None:
-        choice = role_identity.parse(reply, order)
-        return None if choice is None else int(choice != role_identity.NONE and order[choice] == label)
-
-    return read
 
 
 def _counted(votes: Sequence[Vote]) -> _Verdicts:

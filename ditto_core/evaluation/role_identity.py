@@ -18,7 +18,7 @@ import math
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ditto_core.evaluation import verdicts
@@ -77,6 +77,16 @@ def parse(reply: str, candidates: Sequence[str]) -> int | None:
             return alone
     single = re.findall(r"\[\s*([^\[\]\n]+?)\s*\]", text)
     return _choice(single[-1], candidates) if single else _last_named(text, candidates)
+
+
+def reader(label: str, candidates: Sequence[str]) -> Callable[[str], int | None]:
+    """Reads replies to one prompt: 1 if the role of that label was picked, 0 if another or nobody, None as `parse`."""
+
+    def read(reply: str) -> int | None:
+        choice = parse(reply, candidates)
+        return None if choice is None else int(choice != NONE and candidates[choice] == label)
+
+    return read
 
 
 @dataclass(frozen=True, slots=True)

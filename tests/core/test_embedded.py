@@ -13,8 +13,8 @@ from ditto_core import languages
 from ditto_core.embedded import LANGUAGES, SEEDS, phrasing, seed_folder, world, world_export, world_rdf
 from ditto_core.embedded.documents import Document, Writer
 from ditto_core.embedded.known import load_world
-from ditto_core.embedded.mix import SECOND_ROUND, THIRD_ROUND
-from ditto_core.evaluation.unknown_rejection import refuses
+from ditto_core.embedded.mix import FOURTH_ROUND, SECOND_ROUND, THIRD_ROUND
+from ditto_core.evaluation import unknown_rejection
 from ditto_core.records import Claim
 from ditto_core.simulation.queries import check
 
@@ -25,7 +25,7 @@ HELD_OUT = {profile.character.qid for profile in KNOWN.known} - {profile.charact
 
 
 def writer_of(code: str, seed: int) -> Writer:
-    return Writer(Random(seed), languages.load(code), WORLDS[code], lambda text: len(text) // 4, THIRD_ROUND, PIECES)
+    return Writer(Random(seed), languages.load(code), WORLDS[code], lambda text: len(text) // 4, FOURTH_ROUND, PIECES)
 
 
 @pytest.fixture(scope="module", params=LANGUAGES)
@@ -156,8 +156,8 @@ def test_every_refusal_is_heard_as_one_and_no_answer_is(code: str) -> None:
     language, said = languages.load(code), phrasing.load(code)
     for profile in WORLDS[code].known:
         for claim in filter(said.names_something, profile.character.claims):
-            assert all(refuses(text, language) for text in said.refusals(claim))
-            assert not any(refuses(text, language) for text in said.naming_answers(claim))
+            assert all(unknown_rejection.refuses(text, language) for text in said.refusals(claim))
+            assert not any(unknown_rejection.refuses(text, language) for text in said.naming_answers(claim))
 
 
 @pytest.mark.parametrize("code", LANGUAGES)
@@ -247,3 +247,63 @@ def unlisted_of_lives(code: str, most: int) -> list[list[Claim]]:
     inventor = Writer(Random(4), languages.load(code), WORLDS[code], len, mix).inventor
     listed = phrasing.load(code).properties
     return [[claim for claim in inventor.profile(12).character.claims if claim.property not in listed] for _ in range(100)]
+
+
+def test_later_lives_have_the_labels_of_wikidata_and_names_with_signs_in_them() -> None:
+    def lives(further: bool) -> list[Claim]:
+        mix = replace(THIRD_ROUND, unlisted=1.0, pieced=0.0, further=further)
+        inventor = Writer(Random(4), languages.load("en"), WORLDS["en"], len, mix).inventor
+        return [claim for _ in range(200) for claim in inventor.profile(12).character.claims]
+
+    for further in (True, False):
+        claims = lives(further)
+        assert any(claim.property == "nominated for" for claim in claims) == further
+        assert any(" & " in claim.value for claim in claims) == further
+
+
+@pytest.mark.parametrize(
+    ("claim", "named"),
+    [
+        (Claim("P166", "award received", "Nobel Prize", "Q7191"), True),
+        (Claim("P1411", "nominated for", "Academy Award", "Q19020"), True),
+        (Claim("P2031", "work period (start)", "1981"), False),  # of a year nobody can say that it is a stranger's
+        (Claim("P1971", "number of children", "5"), False),
+        (Claim("P1196", "manner of death", "natural causes", "Q3739104"), False),
+        (Claim("P106", "occupation", "actor", "Q33999"), False),
+    ],
+)
+def test_a_question_names_what_is_somebodys_own(claim: Claim, named: bool) -> None:
+    assert phrasing.load("en").names_something(claim) == named
+
+
+@pytest.mark.parametrize("code", LANGUAGES)
+def test_a_judges_reply_is_read_as_what_was_planted(code: str) -> None:
+    writer, language = writer_of(code, 3), languages.load(code)
+    people = WORLDS[code].known
+    labels = [profile.character.label for profile in people]
+    outcomes, verdicts = Counter[str](), Counter[tuple[str, float]]()
+    for place in range(300):
+        role = people[place % len(people)]
+        exchange = writer.planter.exchange(role)
+        outcomes[exchange.outcome] += 1
+        assert unknown_rejection.refuses(exchange.answer, language) == (exchange.outcome == "refused")
+        assert exchange.is_own == (exchange.claim in role.character.claims)
+        for metric, case in writer.planter.cases(exchange, [label for label in labels if label != role.character.label]).items():
+            verdicts[metric, case.verdict] += 1
+            assert case.read(case.reply) == case.verdict
+    assert set(outcomes) == {"right", "wrong", "refused", "assistant", "followed"}
+    assert {verdict for verdict, count in verdicts.items() if count >= 10} == {
+        *(("consistency", 0), ("consistency", 1), ("knowledge", 1), ("knowledge", 10), ("rejection", 0), ("rejection", 1)),
+    }
+
+
+@pytest.mark.parametrize("code", LANGUAGES)
+def test_a_judges_reply_says_nothing_untrue_of_anybody(code: str) -> None:
+    writer, people = writer_of(code, 4), WORLDS[code].known
+    for place in range(300):
+        exchange = writer.planter.exchange(people[place % len(people)])
+        if exchange.outcome == "wrong" and exchange.told:
+            voice = writer.phrasing.of(exchange.role.character.label)
+            untrue = writer.phrasing.naming_answers(exchange.told, voice)
+            replies = [case.reply for case in writer.planter.cases(exchange, ()).values()]
+            assert not any(reply.startswith(untrue) for reply in replies)

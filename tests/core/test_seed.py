@@ -21,11 +21,12 @@ from ditto_core.embedded import scores, seed_folder
 from ditto_core.embedded.attention import BLOCKED
 from ditto_core.embedded.batches import Plan, Stream
 from ditto_core.embedded.documents import Writer
+from ditto_core.embedded.invented import article
 from ditto_core.embedded.known import load_world
 from ditto_core.embedded.mix import KINDS, THIRD_ROUND, Mix
 from ditto_core.embedded.pretrain import RECORD, ROUNDS, Recipe, Trainer, losses, rounds_of
 from ditto_core.embedded.scores import Score
-from ditto_core.records import Message
+from ditto_core.records import Character, Claim, Message, Profile
 
 
 def trained(out: Path, *options: str) -> "subprocess.Popen[bytes]":
@@ -66,16 +67,16 @@ def test_a_later_round_goes_on_from_what_the_one_before_has_saved(tmp_path: Path
     assert trained(parts, "--name", "embedded", "--from-round", "2").wait(300) == 0
     assert weights(whole) == weights(parts) != saved
     assert rounds_of(parts)[0] | {"wall_minutes": 0} == rounds_of(whole)[0] | {"wall_minutes": 0}
-    assert [run["attention"] for run in rounds_of(whole)] == ["sdpa", BLOCKED, BLOCKED]
+    assert [run["attention"] for run in rounds_of(whole)] == ["sdpa", BLOCKED, BLOCKED, BLOCKED]
 
 
-@pytest.mark.parametrize(("asked", "done"), [("2", 0), ("2", 2), ("3", 1), ("4", 3), ("0", 0)])
+@pytest.mark.parametrize(("asked", "done"), [("2", 0), ("2", 2), ("3", 1), ("5", 4), ("0", 0)])
 def test_a_round_that_cannot_follow_is_turned_down(tmp_path: Path, asked: str, done: int) -> None:
     (tmp_path / RECORD).write_text(json.dumps([{}] * done), "utf-8")
     command = [sys.executable, "-m", "ditto_core.embedded.pretrain", "--from-round", asked, "--out", str(tmp_path)]
     refused = subprocess.run(command, capture_output=True, text=True, check=False)
     assert refused.returncode == 2
-    assert f"round {asked} was asked for; embedded has 3, and {done} stand in {tmp_path / RECORD}" in refused.stderr
+    assert f"round {asked} was asked for; embedded has 4, and {done} stand in {tmp_path / RECORD}" in refused.stderr
     assert "Traceback" not in refused.stderr
 
 
@@ -189,3 +190,16 @@ def test_a_role_is_asked_without_its_profile_and_what_it_does_instead_is_told_ap
     assert [score.cases for score in rows] == [5, 5, 5, 5, 15] * 2
     for what, share in shares.items():
         assert [score.share for score in rows if what in score.name] == [share] * 2
+
+
+def test_where_a_person_was_born_and_died_in_one_place_either_answer_is_right() -> None:
+    where = (Claim("P19", "place of birth", "Vienna", "Q1741"), Claim("P20", "place of death", "Vienna", "Q1741"))
+    person = Profile(Character("Q1", "en", "Q5", "Ada", "painter", 1, "Ada", (), where), article("", "Ada"), "")
+
+    def found(reply: str) -> float:
+        rows = scores.Examiner(_Says(reply), "en", 1, 0, [person]).scores()
+        return next(
+            score.share for score in rows if score.name == "exact answer with profile, names something undated (other people)"
+        )
+
+    assert [found(f"Vienna is where {what}.") for what in ("I was born", "my life ended", "I lived")] == [1, 1, 0]
