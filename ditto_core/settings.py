@@ -11,9 +11,6 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-WIKIMEDIA_HOSTS = ("wikidata.org", "wikipedia.org", "wikimedia.org")
-
-
 _BOUNDS = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}
 
 
@@ -72,17 +69,6 @@ class KnowledgeSettings(_Section):
             if not (item.startswith("Q") and item[1:].isdigit()):
                 raise ValueError(f"{item!r} is not a Wikidata item; expected the form Q5")
         return classes
-
-    @model_validator(mode="after")
-    def _wikimedia_wants_a_contact(self) -> "KnowledgeSettings":
-        addresses = [self.sparql_endpoint] + ([self.article_api] if self.articles == "api" else [])
-        for address in addresses:
-            if not self.contact and not self.offline and any(host in address for host in WIKIMEDIA_HOSTS):
-                raise ValueError(
-                    f"{address} belongs to Wikimedia, whose rules ask for a contact in the User-Agent: "
-                    f"set knowledge.contact to your mail address or page"
-                )
-        return self
 
 
 class GenerationSettings(_Section):

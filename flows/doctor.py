@@ -15,7 +15,7 @@ from ditto_core.errors import DittoError
 from ditto_core.generation.engines import choose_engine
 from ditto_core.settings import Settings
 from ditto_core.shards import ShardStore
-from tasks import leases, resources
+from tasks import knowledge, leases, resources
 
 _FREE_GIB = 2
 _KNOWN_TO_BREAK = {
@@ -44,7 +44,7 @@ def examine(settings: Settings) -> list[Finding]:
         "memo": lambda: f"{sum(kept.completions for kept in resources.memo(settings).kept())} completions",
         "shared store": lambda: _shared(settings),
         "runs": lambda: _runs(settings),
-        "endpoint": lambda: _reachable(settings.knowledge.sparql_endpoint),
+        "sources": lambda: _sources(settings),
     }
     return [_finding(name, check) for name, check in checks.items()]
 
@@ -102,6 +102,11 @@ def _runs(settings: Settings) -> str:
     if dead:
         raise _Unfit(f"{len(dead)} runs are dead but not marked so, such as {dead[0].name}. Run `ditto doctor --fix`.")
     return "none is dead"
+
+
+def _sources(settings: Settings) -> str:
+    knowledge.check(settings)
+    return _reachable(settings.knowledge.sparql_endpoint)
 
 
 def _reachable(address: str) -> str:

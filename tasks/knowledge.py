@@ -23,6 +23,8 @@ from ditto_core.settings import Settings
 from ditto_core.shards import ShardKey, ShardRef, ShardStore, shard_of
 from tasks import policies, reporting
 
+_WIKIMEDIA_HOSTS = ("wikidata.org", "wikipedia.org", "wikimedia.org")
+
 
 @policies.source_task(name="characters")
 def collect_characters(settings: Settings, language: str, recipe: str) -> ShardRef:
@@ -125,11 +127,18 @@ def check(settings: Settings) -> None:
     """Refuse what cannot work, before anybody is asked.
 
     Raises:
-        InvalidInput: A language without a folder, or without a dump where dumps are read.
+        InvalidInput: No contact for Wikimedia's own servers, a language without a folder, or without a dump where dumps are read.
     """
-    for language in settings.knowledge.languages:
+    knowledge = settings.knowledge
+    for address in [knowledge.sparql_endpoint, *([knowledge.article_api] if knowledge.articles == "api" else [])]:
+        if not knowledge.contact and not knowledge.offline and any(host in address for host in _WIKIMEDIA_HOSTS):
+            raise InvalidInput(
+                f"{address} belongs to Wikimedia, whose rules ask for a contact in the User-Agent: "
+                f"set knowledge.contact to your mail address or page"
+            )
+    for language in knowledge.languages:
         languages.load(language)
-        if settings.knowledge.articles == "dump" and not _dump(settings, language).is_file():
+        if knowledge.articles == "dump" and not _dump(settings, language).is_file():
             raise InvalidInput(
                 f"knowledge.article_dump: {str(_dump(settings, language))!r} does not exist. Expected a MediaWiki XML export "
                 f"(.xml, .gz or .bz2), such as a pages-articles dump; {{lang}} in the path stands for the wiki's language."

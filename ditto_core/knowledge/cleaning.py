@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as TookTooLong
+from multiprocessing.synchronize import Semaphore
 
 from pebble import ProcessExpired, ProcessPool
 
@@ -22,6 +23,7 @@ from ditto_core.knowledge.wikipedia import TOO_SLOW, UNREADABLE, Stored, to_arti
 from ditto_core.records import Article
 
 _AHEAD = 8  # pages a worker that are handed over before the oldest is waited for
+_START_S = 10.0  # after which nobody waits any more for a worker to start
 
 
 def articles(
@@ -41,19 +43,28 @@ def articles(
     # A fork of a process with threads may hold a lock that nobody frees; a server that forks has none.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])  # or each worker would load the parser by itself, half a second each time
-    pool = ProcessPool(max_workers=workers, context=context)
+    up = context.Semaphore(0)
+    pool = ProcessPool(max_workers=workers, context=context, initializer=_say_up, initargs=(up,))
     waiting: deque[tuple[str, Future[Article | str] | str]] = deque()
+    any_handed = False
     try:
         for title, page in found:
             handed = page if isinstance(page, str) else pool.schedule(_article, args=(page, language), timeout=limit_s)
+            any_handed = any_handed or handed is not page
             waiting.append((title, handed))
             if len(waiting) >= workers * _AHEAD:
                 yield _done(*waiting.popleft())
         while waiting:
             yield _done(*waiting.popleft())
     finally:
+        for _ in range(workers if any_handed else 0):  # one that is stopped while it starts prints a traceback
+            up.acquire(timeout=_START_S)
         pool.stop()  # type: ignore[no-untyped-call]
         pool.join()
+
+
+def _say_up(up: Semaphore) -> None:
+    up.release()
 
 
 def _article(page: Stored, language: str) -> Article | str:

@@ -33,10 +33,9 @@ def test_a_mistake_is_explained(assignment: str, problem: str) -> None:
         configuration.load("demo", None, [assignment])
 
 
-def test_wikimedia_needs_a_contact_before_the_first_request() -> None:
-    with pytest.raises(InvalidInput, match=r"set knowledge.contact"):
-        configuration.load("paper")
-    assert configuration.load("paper", None, ["knowledge.contact=me@example.org"]).training.learning_rate == 2e-6
+def test_without_a_preset_the_settings_are_the_papers() -> None:
+    assert configuration.load() == configuration.load("paper")
+    assert configuration.load().training.learning_rate == 2e-6
 
 
 def test_an_unknown_preset_lists_the_known_ones() -> None:

@@ -11,6 +11,7 @@ import pytest
 from fixtures.stub_openai import StubServer
 
 Ditto = Callable[..., dict[str, Any]]
+WIKIDATA = "https://query.wikidata.org/sparql"
 
 
 @pytest.mark.parametrize(
@@ -19,6 +20,12 @@ Ditto = Callable[..., dict[str, Any]]
         pytest.param("collect", ["--set", "knowledge.contat=x"], "Did you mean 'contact'", id="wrong-key"),
         pytest.param(
             "collect", ["--set", "knowledge.sparql_endpoint=http://127.0.0.1:9/sparql"], "127.0.0.1:9", id="endpoint-down"
+        ),
+        pytest.param(
+            "collect",
+            ["--set", "knowledge.sparql_endpoint=https://query.wikidata.org/sparql"],
+            "set knowledge.contact",
+            id="no-contact",
         ),
         pytest.param("collect", ["--set", 'knowledge.classes=["Q1"]'], "no usable character", id="empty-result"),
         pytest.param("collect", ["--set", 'knowledge.languages=["en", "xx"]'], "language 'xx' is not known", id="language"),
