@@ -28,6 +28,7 @@ from ditto_core.embedded.invented import Inventor, article
 from ditto_core.embedded.judgements import METRICS, Planter
 from ditto_core.embedded.known import World
 from ditto_core.embedded.mix import KINDS, Mix
+from ditto_core.embedded.turns import Turns
 from ditto_core.knowledge.profiles import verbalise
 from ditto_core.languages import Language
 from ditto_core.records import Claim, Message, Profile
@@ -35,7 +36,6 @@ from ditto_core.records import Claim, Message, Profile
 PROFILE_TOKENS = 256
 QUESTIONS = 3
 _FOREIGN_SHARE = 0.45
-_SECOND_FACT_SHARE = 0.75
 _LONGEST_LIST = 8
 COPYING = 0.08
 """Progress up to which nothing but copying is practised; by twice of that the mix is the whole one."""
@@ -43,10 +43,6 @@ _TOPIC_SHARE = 0.65
 """Of the chats in "knowledge": in how many the system message names the person."""
 _SELF_SHARE = 0.3
 """Of the questions in "knowledge": how many are put to the assistant itself."""
-_LIKE_SHARE = 0.2
-"""Of the foreign questions: how many are about an invented value of the same property as an own one."""
-_OTHERS_SHARE = 0.85
-"""Of the other foreign questions: how many are about another character of the embedded world, as partners' questions are."""
 _JUDGED_WORLD_SHARE = 0.75
 """Of the exchanges that are judged: how many are with a character of the embedded world."""
 _JUDGED = {"consistency": 0.6, "knowledge": 0.2, "rejection": 0.2}
@@ -78,6 +74,7 @@ class Writer:
     Attributes:
         phrasing: How the language asks and answers.
         inventor: Makes characters up.
+        turns: Makes questions and answers up.
         planter: Makes exchanges up, for judges.
     """
 
@@ -93,7 +90,8 @@ class Writer:
         self._count = count_tokens
         self._mix = mix or Mix()
         self.inventor = Inventor(random, language, self.phrasing, self._mix, world.words(), pieces)
-        self.planter = Planter(random, language, self.phrasing, self._foreign_to, self._answered, self.inventor.year)
+        self.turns = Turns(random, self.phrasing, self.inventor, world, self._mix)
+        self.planter = Planter(random, language, self.turns, world)
 
     def document(self, progress: float) -> Document:
         """The next document; profiles grow and the mix shifts with the progress."""
@@ -114,11 +112,11 @@ class Writer:
         for _ in range(random.randint(4, 5 + round(5 * progress))):
             draw = random.random()
             if draw < _FOREIGN_SHARE:
-                turns.append(self._foreign_turn(profile, text, named))
+                turns.append(self.turns.foreign_turn(profile, text, named))
             elif draw < 0.85 and named:
-                turns.append(self.named_turn(profile, shown, named.pop()))
+                turns.append(self.turns.own(shown, named.pop()))
             else:
-                turns.append(self._generic_turn(profile, shown))
+                turns.append(self.turns.generic(profile, shown))
         return Document("answers", chat(self.response_system(profile, text), turns))
 
     def queries(self, progress: float = 1.0) -> Document:
@@ -153,7 +151,7 @@ class Writer:
         plain = self.phrasing.assistant["systems"]
         system = random.choice(self.phrasing.topics(topic.character) if topic else (*plain, *plain[:1] * 2, ""))
         turns = [
-            self._self_turn(topic) if random.random() < _SELF_SHARE else self._third_person_turn(topic)
+            self.turns.of_assistant(topic) if random.random() < _SELF_SHARE else self.turns.third_person(topic)
             for _ in range(random.randint(5, 9))
         ]
         return Document("knowledge", chat(system, turns))
@@ -183,9 +181,9 @@ class Writer:
         for _ in range(random.randint(6, 12)):
             own = random.choice(named) if named else None
             if own and random.random() > _FOREIGN_SHARE:
-                turns.append(self._naming_pair(own))
+                turns.append(self.turns.naming_pair(own))
             else:
-                claim = self.foreign(text, own, self._world.playable)
+                claim = self.turns.foreign(text, own, self._world.playable)
                 turns.append((random.choice(self.phrasing.naming_questions(claim)), random.choice(self.phrasing.refusals(claim))))
         return Document("lookups", chat(text, turns))
 
@@ -229,7 +227,7 @@ class Writer:
         told = random.sample(claims, min(len(claims), random.randint(1, 4)))
         hidden = told[0] if random.random() < 0.3 and len(claims) > 3 else None
         kept = tuple(claim for claim in claims if claim is not hidden)
-        prose = article(self._joined(self._sentences(profile, told)), profile.character.label)
+        prose = article(self.turns.joined(self.turns.sentences(profile, told)), profile.character.label)
         return Profile(replace(profile.character, claims=kept), prose, "")
 
     def _stranger(self, claims: int) -> Profile:
@@ -241,39 +239,6 @@ class Writer:
     def verbalised(self, profile: Profile, budget: int = PROFILE_TOKENS) -> str:
         """The profile as the pipeline shows it."""
         return verbalise(profile, self._language, budget, self._count)
-
-    def named_turn(self, profile: Profile, shown: Sequence[Claim], claim: Claim) -> tuple[str, str]:
-        """A question that names a value, and the answer, often with one more fact."""
-        question, answer = self._naming_pair(claim)
-        return question, answer + self._second_fact(shown, claim)
-
-    def foreign(self, text: str, like: Claim | None, others: Sequence[Profile] = ()) -> Claim:
-        """A claim of somebody else, of which nothing stands in the profile's text.
-
-        Args:
-            like: The claim may have its property, so that only the name tells them apart.
-            others: Characters whose claims it may be.
-        """
-        random = self._random
-        for _ in range(50):
-            if like is not None and self._mix.minimal_pairs and random.random() < _LIKE_SHARE:
-                claim = self.inventor.like(like)
-            elif others and random.random() < _OTHERS_SHARE:
-                claims = [claim for claim in random.choice(others).character.claims if self.phrasing.names_something(claim)]
-                alike = [claim for claim in claims if like is not None and claim.property == like.property]
-                claim = random.choice((self._mix.minimal_pairs and alike) or claims or [self._somebodys()])
-            else:
-                claim = random.choice(self.inventor.profile(6).character.claims)
-            if self.phrasing.names_something(claim) and claim.value.lower() not in text.lower():
-                return claim
-        return self._somebodys()
-
-    def _foreign_to(self, role: Profile, own: Claim) -> Claim:
-        text = "\n".join([*(claim.text() for claim in role.character.claims), role.character.label])
-        return self.foreign(text, own, self._world.known)
-
-    def _answered(self, role: Profile, own: Claim) -> tuple[str, str]:
-        return self.named_turn(role, role.character.claims, own)
 
     def _role(self, progress: float) -> tuple[Profile, str]:
         random = self._random
@@ -310,86 +275,6 @@ class Writer:
         ]
         return json.dumps(objects, ensure_ascii=False)
 
-    def _somebodys(self) -> Claim:
-        return self.inventor.claim(self.phrasing.some_award)
-
-    def _naming_pair(
-        self, claim: Claim, asked: phrasing.Voice | None = None, told: phrasing.Voice | None = None
-    ) -> tuple[str, str]:
-        questions, answers = self.phrasing.naming_questions(claim, asked), self.phrasing.naming_answers(claim, told)
-        return self._random.choice(questions), self._random.choice(answers)
-
-    def _generic_pair(
-        self, claim: Claim, asked: phrasing.Voice | None = None, told: phrasing.Voice | None = None
-    ) -> tuple[str, str]:
-        questions, answers = self.phrasing.generic_questions(claim, asked), self.phrasing.generic_answers(claim, told)
-        return self._random.choice(questions), self._random.choice(answers)
-
-    def _foreign_turn(self, profile: Profile, text: str, named: Sequence[Claim]) -> tuple[str, str]:
-        random = self._random
-        claim = self.foreign(text, random.choice(named) if named else None, self._world.playable)
-        refusal, reason = random.choice(self.phrasing.refusals(claim)), random.choice(self.phrasing.reasons(profile.character))
-        return random.choice(self.phrasing.naming_questions(claim)), self._joined([refusal, reason])
-
-    def _generic_turn(self, profile: Profile, shown: Sequence[Claim]) -> tuple[str, str]:
-        random = self._random
-        first = self._first_of_each(shown)
-        if not first or random.random() < 0.15:
-            return random.choice(self.phrasing.who_asks()), self.phrasing.introduction(profile.character)
-        claim = random.choice(first)
-        question, answer = self._generic_pair(claim)
-        return question, answer + self._second_fact(shown, claim, 0.3)
-
-    def _second_fact(
-        self, shown: Sequence[Claim], claim: Claim, share: float = _SECOND_FACT_SHARE, voice: phrasing.Voice | None = None
-    ) -> str:
-        random = self._random
-        others = [one for one in self._first_of_each(shown) if one.property != claim.property and one.value != claim.value]
-        if not others or random.random() > share:
-            return ""
-        home = next((one for one in others if self.phrasing.wordings(one.property).sort == "place"), None)
-        other = home if home and random.random() < 0.6 else random.choice(others)
-        return self.phrasing.sentences_apart + random.choice(self.phrasing.generic_answers(other, voice))
-
-    def _third_person_turn(self, topic: Profile | None) -> tuple[str, str]:
-        """A question about somebody who is named in it, or about "this person" if there is a topic."""
-        random = self._random
-        profile = topic or random.choice(self._world.known)
-        label, claims = profile.character.label, profile.character.claims
-        name = self.phrasing.assistant["this_person"] if topic else label
-        asked, told = self.phrasing.of(name), self.phrasing.of(name if random.random() < 0.5 else label)
-        draw, named = random.random(), [claim for claim in claims if self.phrasing.names_something(claim)]
-        if draw < 0.1:
-            return self.phrasing.described(profile.character, name)
-        if draw < 0.42:
-            text = "\n".join(claim.text() for claim in claims) + label
-            claim = self.foreign(text, random.choice(named) if named else None, self._world.known)
-            return random.choice(self.phrasing.naming_questions(claim, asked)), random.choice(self.phrasing.refusals(claim, told))
-        if draw < 0.77 and named:
-            claim = random.choice(named)
-            question, answer = self._naming_pair(claim, asked, told)
-            return question, answer + self._second_fact(claims, claim, 0.3, told)
-        claim = random.choice(self._first_of_each(claims))
-        if random.random() < 0.3:
-            return self.phrasing.by_label(claim, name, label)
-        return self._generic_pair(claim, asked, told)
-
-    def _self_turn(self, topic: Profile | None) -> tuple[str, str]:
-        random = self._random
-        if random.random() < 0.25:
-            return random.choice(self.phrasing.who_asks()), self.phrasing.assistant["introduction"]
-        if topic and random.random() < 0.6:
-            claim = random.choice(topic.character.claims)
-        elif random.random() < 0.7:
-            claim = self.foreign("", None, self._world.playable)
-        else:
-            claim = random.choice(self._first_of_each(self.inventor.profile(20).character.claims))
-        named = self.phrasing.names_something(claim) and random.random() < 0.6
-        questions = self.phrasing.naming_questions(claim) if named else self.phrasing.generic_questions(claim)
-        if not questions:
-            return random.choice(self.phrasing.who_asks()), self.phrasing.assistant["introduction"]
-        return random.choice(questions), self.phrasing.assistant_reply(claim, named=named)
-
     def _article_text(self, profile: Profile) -> str:
         random = self._random
         prose = "\n".join(section.text for section in profile.article.sections if section.text)
@@ -398,23 +283,7 @@ class Writer:
         claims = profile.character.claims
         told = random.sample(claims, min(len(claims), random.randint(5, 12)))
         _, opening = self.phrasing.described(profile.character, profile.character.label)
-        return self._joined([opening, *self._sentences(profile, told)])
-
-    def _sentences(self, profile: Profile, claims: Sequence[Claim]) -> list[str]:
-        voice = self.phrasing.of(profile.character.label)
-        told = [self.phrasing.generic_answers(claim, voice) + self.phrasing.naming_answers(claim, voice) for claim in claims]
-        return [self._random.choice(forms) for forms in told if forms]
-
-    def _first_of_each(self, claims: Sequence[Claim]) -> list[Claim]:
-        """The first claim of each property that has generic questions: the one that an answer gives."""
-        first: dict[str, Claim] = {}
-        for claim in claims:
-            if self.phrasing.wordings(claim.property).asks_value:
-                first.setdefault(claim.property, claim)
-        return list(first.values())
-
-    def _joined(self, sentences: Sequence[str]) -> str:
-        return self.phrasing.sentences_apart.join(sentences)
+        return self.turns.joined([opening, *self.turns.sentences(profile, told)])
 
 
 def chat(system: str, turns: Sequence[tuple[str, str]]) -> tuple[Message, ...]:

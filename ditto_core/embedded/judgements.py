@@ -1,6 +1,6 @@
 """Judgements: exchanges whose truth is planted, and what a judge says of them.
 
-In:     a role, and what the rest of the writer makes up: foreign claims, years, answers.
+In:     a role, turns as interviews have them.
 Out:    an `Exchange`, and for each metric a `Case`: the prompt of the pipeline's judge, the reply, and how it is to be read.
 Source: ours; the metrics are those of arXiv 2401.12474, section 4, the prompts are rendered by the pipeline's own functions.
 
@@ -17,7 +17,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
-from ditto_core.embedded.phrasing import Phrasing
+from ditto_core.embedded.known import World
+from ditto_core.embedded.turns import Turns
 from ditto_core.evaluation import role_identity, role_knowledge, unknown_rejection
 from ditto_core.languages import Language
 from ditto_core.records import Claim, Profile
@@ -74,18 +75,14 @@ class Planter:
 
     Args:
         random: Its state is the only thing that changes.
-        foreign: A role and a claim of its own -> a claim of somebody else.
-        answered: A role and a claim of its own -> a question and the right answer, as interviews have them.
-        year: Makes a year up.
+        language: Whose judges' prompts are rendered.
+        turns: How roles ask and answer.
+        world: Whose claims are foreign to a role.
     """
 
-    def __init__(
-        self, random: Random, language: Language, phrasing: Phrasing,
-        foreign: Callable[[Profile, Claim], Claim], answered: Callable[[Profile, Claim], tuple[str, str]],
-        year: Callable[[], str],
-    ) -> None:  # fmt: skip
-        self._random, self._language, self._phrasing = random, language, phrasing
-        self._foreign, self._answered, self._year = foreign, answered, year
+    def __init__(self, random: Random, language: Language, turns: Turns, world: World) -> None:
+        self._random, self._language, self._turns, self._world = random, language, turns, world
+        self._phrasing = turns.phrasing
 
     def exchange(self, role: Profile) -> Exchange:
         """A new exchange with a role that has at least one claim that a question can name."""
@@ -93,7 +90,7 @@ class Planter:
         own = random.choice([claim for claim in role.character.claims if phrasing.names_something(claim)])
         outcome = random.choices(tuple(_OUTCOMES), tuple(_OUTCOMES.values()))[0]
         if outcome == "right":
-            return Exchange(role, own, own, *self._answered(role, own), outcome)
+            return Exchange(role, own, own, *self._turns.own(role.character.claims, own), outcome)
         refusing = outcome in ("refused", "assistant")
         is_foreign = outcome == "followed" or (refusing and random.random() < _FOREIGN_SHARE)
         claim = self._foreign(role, own) if is_foreign else own
@@ -162,10 +159,14 @@ class Planter:
         refusal, reason = random.choice(phrasing.refusals(claim)), random.choice(phrasing.reasons(role.character))
         return phrasing.sentences_apart.join([refusal, reason])
 
+    def _foreign(self, role: Profile, own: Claim) -> Claim:
+        text = "\n".join([*(claim.text() for claim in role.character.claims), role.character.label])
+        return self._turns.foreign(text, own, self._world.known)
+
     def _altered(self, claim: Claim) -> Claim:
         """Something else about the same value: another year, else another property."""
         if self._phrasing.is_dated(claim):
-            return replace(claim, when=self._year())
+            return replace(claim, when=self._turns.inventor.year())
         sort = self._phrasing.wordings(claim.property).sort
         known = self._phrasing.properties.items()
         labels = [label for label, one in known if one.sort == sort and one.is_what and label != claim.property]

@@ -162,7 +162,7 @@ class Examiner:
                 case = self._named_case(profile, text, claim, named)
                 (dated if self._phrasing.is_dated(claim) else undated).append(case)
                 own.append(Case(case.messages, self._refuses))
-                other = self._writer.foreign(text, claim, self._world.known)
+                other = self._writer.turns.foreign(text, claim, self._world.known)
                 question = self._phrasing.naming_questions(other)[0]
                 foreign.append(Case(self._asked(profile, text, question), self._refuses))
             asked = [claim for claim in shown if self._phrasing.wordings(claim.property).asks_value]
@@ -271,7 +271,7 @@ class Examiner:
             chosen = self._random.choice(claims)
             question = self._random.choice(self._phrasing.generic_questions(chosen, voice))
             generic.append(Case(prompt(character, question), _begins(self._right(claims, chosen, voice))))
-            other = self._writer.foreign("\n".join(c.text() for c in character.claims), claim, self._world.known)
+            other = self._writer.turns.foreign("\n".join(c.text() for c in character.claims), claim, self._world.known)
             question = self._phrasing.naming_questions(other, voice)[0]
             foreign.append(Case(prompt(character, question), _begins(self._phrasing.refusals(other, voice))))
         return {"names something": named, "names nothing": generic, "says that something foreign is foreign": foreign}

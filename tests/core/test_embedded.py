@@ -109,14 +109,14 @@ def test_foreign_questions_are_about_nothing_that_the_profile_holds(code: str) -
     for _ in range(100):
         profile = writer.invented()
         text = writer.verbalised(profile)
-        assert writer.foreign(text, None, WORLDS[code].known).value.lower() not in text.lower()
+        assert writer.turns.foreign(text, None, WORLDS[code].known).value.lower() not in text.lower()
 
 
 def test_foreign_questions_are_mostly_on_what_other_characters_did(code: str) -> None:
     writer = writer_of(code, 7)
     values = {claim.value for profile in WORLDS[code].known for claim in profile.character.claims}
 
-    asked = [writer.foreign("", None, WORLDS[code].known).value in values for _ in range(200)]
+    asked = [writer.turns.foreign("", None, WORLDS[code].known).value in values for _ in range(200)]
 
     assert sum(asked) > 120
 

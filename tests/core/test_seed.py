@@ -142,7 +142,7 @@ def test_without_minimal_pairs_foreign_questions_seldom_have_the_form_of_an_own_
         world = load_world()
         writer = Writer(Random(3), languages.load("en"), world, lambda text: len(text) // 4, Mix(minimal_pairs=minimal_pairs))
         own = next(claim for claim in writer.invented().character.claims if writer.phrasing.names_something(claim))
-        return sum(writer.foreign("", own, world.known).property == own.property for _ in range(200))
+        return sum(writer.turns.foreign("", own, world.known).property == own.property for _ in range(200))
 
     assert alike(True) > 2 * alike(False)
 
