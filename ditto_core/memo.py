@@ -8,7 +8,9 @@ PostgreSQL when several hosts share one memo (SQLAlchemy Core, same tables). `me
 """
 
 import queue
+import sqlite3
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +27,7 @@ _GROUP_SECONDS = 0.2
 _GROUP_ROWS = 10_000
 _LOOKUP_ROWS = 500
 _CONNECTIONS = 8
+_LOCKED_S = 60  # for other processes' locks on a SQLite file
 _LONGEST_WAIT_S = 600.0  # for a connection; hundreds of threads share them, each for less than a millisecond
 
 _METADATA = sa.MetaData()
@@ -302,9 +305,22 @@ class Memo:
 
 def _tune_sqlite(connection: Any, _record: Any) -> None:
     """Write-ahead log: readers never wait, a killed writer leaves a sound file; wait for other processes' locks."""
-    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute(f"PRAGMA busy_timeout={_LOCKED_S * 1000}")
+    until = time.monotonic() + _LOCKED_S
+    while not _write_ahead(connection, last=time.monotonic() > until):
+        time.sleep(0.02)
     connection.execute("PRAGMA synchronous=NORMAL")
-    connection.execute("PRAGMA busy_timeout=60000")
+
+
+def _write_ahead(connection: Any, *, last: bool) -> bool:
+    """Switch the log on; of several that do so with a new file, SQLite lets none wait, it turns them away."""
+    try:
+        connection.execute("PRAGMA journal_mode=WAL")
+    except sqlite3.OperationalError as error:
+        if last or "locked" not in str(error):
+            raise
+        return False
+    return True
 
 
 def _first_line(error: Exception) -> str:
