@@ -151,13 +151,11 @@ class Planter:
         return self._random.choice(self._phrasing.naming_answers(exchange.claim, voice))
 
     def _said(self, role: Profile, claim: Claim, told: Claim | None, outcome: str) -> str:
-        phrasing, random = self._phrasing, self._random
         if outcome == "assistant":
-            return phrasing.assistant_reply(claim, named=True)
+            return self._phrasing.assistant_reply(claim, named=True)
         if told is not None:
-            return random.choice(phrasing.naming_answers(told))
-        refusal, reason = random.choice(phrasing.refusals(claim)), random.choice(phrasing.reasons(role.character))
-        return phrasing.sentences_apart.join([refusal, reason])
+            return self._random.choice(self._phrasing.naming_answers(told))
+        return self._turns.refusal(role.character, claim)
 
     def _foreign(self, role: Profile, own: Claim) -> Claim:
         text = "\n".join([*(claim.text() for claim in role.character.claims), role.character.label])

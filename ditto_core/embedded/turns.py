@@ -20,7 +20,7 @@ from ditto_core.embedded.invented import Inventor
 from ditto_core.embedded.known import World
 from ditto_core.embedded.mix import Mix
 from ditto_core.embedded.phrasing import Phrasing, Voice
-from ditto_core.records import Claim, Profile
+from ditto_core.records import Character, Claim, Profile
 
 _SECOND_FACT_SHARE = 0.75
 _LIKE_SHARE = 0.2
@@ -76,8 +76,13 @@ class Turns:
         """A question on what is somebody else's, and a refusal that says who speaks."""
         random = self._random
         claim = self.foreign(text, random.choice(named) if named else None, self._world.playable)
-        refusal, reason = random.choice(self.phrasing.refusals(claim)), random.choice(self.phrasing.reasons(profile.character))
-        return random.choice(self.phrasing.naming_questions(claim)), self.joined([refusal, reason])
+        refusal = self.refusal(profile.character, claim)
+        return random.choice(self.phrasing.naming_questions(claim)), refusal
+
+    def refusal(self, character: Character, claim: Claim) -> str:
+        """What a role says that has no part in a claim's value, and who it is."""
+        said = (self.phrasing.refusals(claim), self.phrasing.reasons(character))
+        return self.joined([self._random.choice(forms) for forms in said])
 
     def generic(self, profile: Profile, shown: Sequence[Claim]) -> tuple[str, str]:
         """A question that names nothing, or who speaks, and the answer."""

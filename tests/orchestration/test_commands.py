@@ -21,12 +21,7 @@ WIKIDATA = "https://query.wikidata.org/sparql"
         pytest.param(
             "collect", ["--set", "knowledge.sparql_endpoint=http://127.0.0.1:9/sparql"], "127.0.0.1:9", id="endpoint-down"
         ),
-        pytest.param(
-            "collect",
-            ["--set", "knowledge.sparql_endpoint=https://query.wikidata.org/sparql"],
-            "set knowledge.contact",
-            id="no-contact",
-        ),
+        pytest.param("collect", ["--set", f"knowledge.sparql_endpoint={WIKIDATA}"], "set knowledge.contact", id="no-contact"),
         pytest.param("collect", ["--set", 'knowledge.classes=["Q1"]'], "no usable character", id="empty-result"),
         pytest.param("collect", ["--set", 'knowledge.languages=["en", "xx"]'], "language 'xx' is not known", id="language"),
         pytest.param("collect", ["--set", "knowledge.article_dump=missing.xml"], "missing.xml", id="missing-dump"),
