@@ -13,7 +13,7 @@ demo: $(READY)
 	$(VENV)/bin/ditto demo
 
 test: $(READY)
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 bench: $(READY)
 	$(VENV)/bin/python -m tests.benchmarks

@@ -56,8 +56,8 @@ def ablate(settings: Settings, kind: ablations.Kind = "knowledge") -> stage.Stag
     markdown = ablations.markdown(columns, differences)
     left = measuring.write_files(settings, shown, page, markdown, f"ablation-{kind}")
     ledger = Ledger(inputs=len(shown), ok=len(shown))
-    seconds = time.monotonic() - started
-    return stage.StageResult(f"ablation of {kind}", ledger, resources.model_calls() - calls, seconds, left["report"], left)
+    seconds, extra = time.monotonic() - started, left | {"differences": differences}
+    return stage.StageResult(f"ablation of {kind}", ledger, resources.model_calls() - calls, seconds, left["report"], extra)
 
 
 def _differences(settings: Settings, shown: Sequence[Contestant]) -> dict[str, dict[str, dict[str, dict[str, object]]]]:

@@ -15,6 +15,8 @@ BLOCKED = "ditto_blocked"
 _BLOCK = 128
 
 
+# Compiled layers call it as it is: its loop would be compiled anew for each number of blocks.
+@torch.compiler.disable  # type: ignore[untyped-decorator]
 def _blocked(
     _module: torch.nn.Module, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, _mask: None, scaling: float, **_: Any
 ) -> tuple[torch.Tensor, None]:  # fmt: skip

@@ -1,4 +1,4 @@
-"""Pretraining: a seed LLM from random weights, on a GPU in minutes, on two cores in an hour or two.
+"""Pretraining: a seed LLM from random weights, on a GPU in minutes, on two cores in an hour or two a round.
 
 In:     the embedded world, a number of tokens, a random seed.
 Out:    a Qwen3 model in bfloat16 safetensors, and its tokenizer with the chat template, in
@@ -12,8 +12,8 @@ Source: ours.
 Loss falls on the assistant's words only, and on running text in full. Small batches of lists to copy come first:
 copying is learned soon then, and all else rests on it. On a GPU one process trains and others write the batches. On the CPU
 each process writes and trains, with one thread, and they average gradients: on a busy machine OpenMP over the cores is far
-slower. The larger seed is trained in two rounds, each with its rates and its mix of documents; the second starts from what the
-first has saved. Without further options the seed is made as it ships: the same bytes on the same hardware.
+slower. The larger seed is trained in rounds, each with its rates and its mix of documents; a later one starts from what the one
+before has saved. The same command gives the same bytes on the same hardware; with --compile sums are rounded otherwise.
 """
 
 import argparse
@@ -163,10 +163,13 @@ class Trainer:
     Args:
         writers: Processes that make its batches; 0 makes them in this one.
         goes_on: Whether the weights in `out` are those to start from: what the round before has saved.
+        compiled: Whether PyTorch compiles the layers.
     """
 
-    def __init__(self, recipe: Recipe, out: Path, device: torch.device, writers: int, *, goes_on: bool = False) -> None:
-        self._recipe, self._out, self._device = recipe, out, device
+    def __init__(
+        self, recipe: Recipe, out: Path, device: torch.device, writers: int, *, goes_on: bool = False, compiled: bool = False
+    ) -> None:
+        self._recipe, self._out, self._device, self._compiled = recipe, out, device, compiled
         self._rank, self._size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
         if self._size > 1 and not dist.is_initialized():
             dist.init_process_group("gloo", rank=self._rank, world_size=self._size)
@@ -178,6 +181,9 @@ class Trainer:
         )
         self._model.to(device)  # type: ignore[arg-type]
         self._model.set_attn_implementation(recipe.attention)
+        if compiled:
+            for layer in self._model.model.layers:
+                layer.compile(dynamic=True)
         stream = Stream(recipe.plan(self._size), self._tokenizer, self._rank, self._size)
         self._batches = iter(DataLoader(stream, batch_size=None, num_workers=writers, pin_memory=device.type == "cuda"))
         matrices = [p for name, p in self._model.named_parameters() if p.ndim == 2 and "embed" not in name]
@@ -263,7 +269,8 @@ class Trainer:
         return {
             "steps": self._step,
             "trained_on_tokens": self._tokens * self._size,
-            "hardware": torch.cuda.get_device_name() if on_gpu else f"CPU, {self._size} processes",
+            "hardware": (torch.cuda.get_device_name() if on_gpu else f"CPU, {self._size} processes")
+            + (", layers compiled" if self._compiled else ""),
             "wall_minutes": round((time.monotonic() - self._began) / 60, 1),
         }
 
@@ -308,6 +315,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=usual.seed)
     parser.add_argument("--processes", type=int, help=f"that train, {_TRAINERS}; with a GPU, that write for it, {_WRITERS}")
     parser.add_argument("--out", type=Path, default=None, help="folder; the seed's own in the package by default")
+    parser.add_argument("--compile", action="store_true", help="compile the layers first: faster, and needs a C++ compiler")
     parser.add_argument("--without", choices=PARTS, default="", help="leave a part of the recipe out")
     given = parser.parse_args()
     on_gpu = torch.cuda.is_available()
@@ -320,6 +328,11 @@ def main() -> int:
             f"round {first} was asked for; {given.name} has {len(rounds)}, and {done} stand in {out / RECORD}. "
             "A later round starts from the weights of the one before: leave --from-round out to begin with the first."
         )
+    compiler = os.environ.get("CXX", "g++")
+    if given.compile and not shutil.which(compiler):
+        parser.error(
+            f"--compile needs a C++ compiler, and there is no {compiler}: install one or name it in CXX, or train without."
+        )
     if processes > 1 and not on_gpu:
         return launch(processes, sys.argv[1:])
     changed = {"tokens": given.tokens} if given.tokens else {}
@@ -330,7 +343,7 @@ def main() -> int:
     for number, recipe in enumerate(rounds[first - 1 :], first):
         recipe = replace(recipe, seed=given.seed, without=given.without, **changed)
         device = torch.device("cuda" if on_gpu else "cpu")
-        Trainer(recipe, out, device, processes if on_gpu else 0, goes_on=number > 1).run()
+        Trainer(recipe, out, device, processes if on_gpu else 0, goes_on=number > 1, compiled=given.compile).run()
     return 0
 
 

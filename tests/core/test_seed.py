@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -78,6 +79,14 @@ def test_a_round_that_cannot_follow_is_turned_down(tmp_path: Path, asked: str, d
     assert refused.returncode == 2
     assert f"round {asked} was asked for; embedded has 4, and {done} stand in {tmp_path / RECORD}" in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+def test_compiling_without_a_compiler_is_turned_down(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "ditto_core.embedded.pretrain", "--compile", "--out", str(tmp_path)]
+    refused = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "CXX": "no-compiler"})
+    assert refused.returncode == 2
+    assert "--compile needs a C++ compiler, and there is no no-compiler" in refused.stderr
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", ROUNDS)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from fixtures.debian import install
 from fixtures.served import FLOWS
 
 Compose = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -37,8 +38,7 @@ def test_nights_do_not_pile_up_and_have_a_time_zone(deployments: list[dict[str, 
 def compose() -> Compose:
     """Run docker-compose, which validates without an engine; installed here where it is missing."""
     if shutil.which("docker-compose") is None:
-        subprocess.run(["apt-get", "update", "-qq"], check=True)
-        subprocess.run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", "docker-compose"], check=True)
+        install("docker-compose")
 
     def run(*options: str) -> "subprocess.CompletedProcess[str]":
         command = ["docker-compose", "-f", "docker/compose.yaml", *options]
