@@ -3,8 +3,10 @@ or the mix of a dataset for the worse sees these numbers fall."""
 
 import json
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
+import pandas
 import pytest
 
 Numbers = Mapping[str, Any]
@@ -21,9 +23,14 @@ SMALLER: dict[str, Any] = {  # than the demo: every class's best known character
 
 
 @pytest.fixture(scope="module")
-def run(main: Callable[..., tuple[str, str]], prefect_api: str, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Run a command on the demo's settings, smaller, all of them over the same data root: what one made the next one finds."""
-    root = tmp_path_factory.mktemp("method")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data root of all runs here: what one made the next one finds."""
+    return tmp_path_factory.mktemp("method")
+
+
+@pytest.fixture(scope="module")
+def run(main: Callable[..., tuple[str, str]], prefect_api: str, root: Path) -> Run:
+    """Run a command on the demo's settings, smaller."""
 
     def run(*words: str, **more: Any) -> Numbers:
         assigned = {**SMALLER, **{name.replace("__", "."): value for name, value in more.items()}}
@@ -40,8 +47,10 @@ def value(found: Numbers, column: str, metric: str) -> Numbers:
     return number
 
 
-def test_fine_tuning_on_what_the_seed_wrote_lifts_all_three_metrics_outside_their_intervals(run: Run) -> None:
+def test_fine_tuning_on_what_the_seed_wrote_lifts_all_three_metrics_outside_their_intervals(run: Run, root: Path) -> None:
     found = run("run")
+    (train,) = root.glob("datasets/*/train.parquet")
+    assert pandas.read_parquet(train)["role"].nunique() >= 20, "of 23: whoever turns down his own questions is filtered"
     for metric in METRICS:
         assert found["differences"]["all"][metric]["low"] > 0, found["table"]
         assert value(found, "after", metric)["low"] > value(found, "before", metric)["high"], found["table"]
