@@ -24,6 +24,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+import psutil
+
 from ditto_core.errors import BrokenPromise, DittoError, InvalidInput, SourceUnavailable
 from ditto_core.shards import explained, write_text
 from ditto_core.training import devices
@@ -127,7 +129,6 @@ def _train(command: list[str], lock: int, on_progress: Callable[[Progress], None
                 on_note(str(message["note"]))
         code = process.wait()
     finally:
-        # torchrun gives its workers sessions of their own, so they end by their closed standard input.
         process.stdin.close()
         _kill(process)
         reader.join(timeout=10)
@@ -168,8 +169,15 @@ def _keep(stream: IO[str], tail: deque[str]) -> None:
 
 
 def _kill(process: "subprocess.Popen[str]") -> None:
+    """End it and all below it: torchrun gives its workers sessions of their own, and one that hangs sees no closed input."""
+    started = []
+    with suppress(psutil.Error):
+        started = psutil.Process(process.pid).children(recursive=True)
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
+    for one in started:
+        with suppress(psutil.Error):
+            one.kill()
     process.wait()
 
 

@@ -44,18 +44,22 @@ def main(arguments: Sequence[str]) -> int:
     try:
         run = loads(Path(arguments[0]).read_text("utf-8"))
         with _full_disk_explained(run):
-            train(run)
+            trainer = train(run)
     except OSError as error:
         _print(error=f"cannot read or write {error.filename!r}: {error.strerror}", kind="InvalidInput")
         return 2
     except DittoError as error:
         _print(error=str(error), kind=type(error).__name__)
         return 2 if isinstance(error, InvalidInput) else 1
+    _end_with(trainer)
     return 0
 
 
-def train(run: Run) -> None:
+def train(run: Run) -> Any:
     """Fine-tune and leave the model; resumes from the last complete checkpoint of the same run.
+
+    Returns:
+        The trainer.
 
     Raises:
         InvalidInput: Model, rows or settings do not fit, or the GPU's memory is too small.
@@ -82,6 +86,7 @@ def train(run: Run) -> None:
     # Together, and in order: a process that ends while its group is open may abort on its way out, and take the others with it.
     trainer.accelerator.wait_for_everyone()
     trainer.accelerator.end_training()
+    return trainer
 
 
 def _prepare(run: Run) -> tuple[Any, dict[str, Any]]:
@@ -275,6 +280,17 @@ def _end_when_stdin_closes() -> None:
     while os.read(0, 1):
         pass
     os._exit(1)
+
+
+def _end_with(trainer: Any) -> None:
+    """End at once, one of several processes, while the trainer is alive: everything is on disk.
+
+    With the trainer goes gloo's process group, which waits, with the interpreter's lock, for a thread that may want that lock.
+    """
+    if trainer.accelerator.num_processes > 1:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
 
 def _print(**fields: Any) -> None:

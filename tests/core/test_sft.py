@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -153,6 +154,19 @@ def test_an_interrupted_call_leaves_no_process_and_no_model(folder: Path) -> Non
     assert not (folder / "interrupted/model").exists()
 
 
+def test_a_worker_that_hangs_keeps_no_interrupted_call(folder: Path) -> None:
+    def interrupt(progress: launch.Progress) -> None:
+        for process in psutil.process_iter(["cmdline"]):
+            command = process.info["cmdline"] or []
+            if str(folder / "hanging/spec.json") in command and "accelerate.commands.launch" not in command:
+                process.suspend()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        launch.fine_tune(spec(folder, "hanging", accelerate=two_processes(folder)), interrupt)
+    assert subprocess.run(["pgrep", "-f", str(folder / "hanging/spec.json")], capture_output=True, check=False).stdout == b""
+
+
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
@@ -253,14 +267,19 @@ def test_the_best_step_is_kept_and_the_log_says_what_was_trained(
     assert (folder / "adapted/loss.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_two_processes_by_a_configuration_file_train_the_same_batches(
-    folder: Path, undisturbed: tuple[runs.TrainingResult, list[launch.Progress]]
-) -> None:
+def two_processes(folder: Path) -> str:
+    """An accelerate configuration."""
     file = folder / "two.yaml"
     # MULTI_CPU would be started by mpirun; "several GPUs" without GPUs starts the same processes by torchrun.
     file.write_text("distributed_type: MULTI_GPU\nuse_cpu: true\nnum_machines: 1\nnum_processes: 2\n")
+    return str(file)
+
+
+def test_two_processes_by_a_configuration_file_train_the_same_batches(
+    folder: Path, undisturbed: tuple[runs.TrainingResult, list[launch.Progress]]
+) -> None:
     notes: list[str] = []
-    result = launch.fine_tune(spec(folder, "two", accelerate=str(file)), lambda _: None, notes.append)
+    result = launch.fine_tune(spec(folder, "two", accelerate=two_processes(folder)), lambda _: None, notes.append)
     assert notes[0] == "4 conversations a step: 2 at once on 2 device(s), 1 passes"
     assert [loss for _, loss in result.losses] == pytest.approx([loss for _, loss in undisturbed[0].losses], abs=2e-3)
 
