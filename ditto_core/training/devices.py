@@ -1,13 +1,13 @@
-"""Devices: how many processes a training runs in, and the `accelerate launch` command that starts them.
+"""Devices: how many processes a training runs in, and the command that starts them: `accelerate launch`, on a CPU Python alone.
 
 In:     the settings, and the GPUs of this machine.
-Out:    a `Plan`: number of processes and command line.
+Out:    `Devices`: number of processes and command line.
 Source: the configurations that TRL ships; a user's own accelerate configuration in the home folder plays no part.
 """
 
-import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,7 +27,7 @@ class Devices:
 
     Attributes:
         processes: One a device.
-        options: Of `accelerate launch`.
+        options: Of `accelerate launch`; none where nothing needs one, on one CPU: its own start takes several seconds.
     """
 
     processes: int
@@ -52,22 +52,18 @@ def choose(settings: TrainingSettings) -> Devices:
             processes = max(1, gpus)
         return Devices(processes, ("--config_file", str(path), "--num_processes", str(processes), *precision))
     if gpus == 0:
-        threads = str(len(os.sched_getaffinity(0)))
-        where = ("--cpu", "--num_processes", "1", "--num_machines", "1", "--dynamo_backend", "no")
-        return Devices(1, (*where, "--num_cpu_threads_per_process", threads, *precision))
+        return Devices(1, ())
     name = "single_gpu" if gpus == 1 else "multi_gpu" if settings.lora_rank else "fsdp2"
     path, _ = _configuration(name)
     return Devices(gpus, ("--config_file", str(path), "--num_processes", str(gpus), *precision))
 
 
-def command(devices: Devices, script: list[str]) -> list[str]:
-    """The whole command line.
-
-    Threads that wait by spinning starve each other when something else wants a core: 3 to 7 times slower, seen on 2
-    cores with 1 M weights. Waiting asleep costs nothing on a quiet machine.
-    """
-    launch = [sys.executable, "-m", "accelerate.commands.launch"]
-    return ["env", "OMP_WAIT_POLICY=passive", *launch, *devices.options, *script]
+def command(devices: Devices, module: str, arguments: Sequence[str]) -> list[str]:
+    """The whole command line that runs a module."""
+    python = [sys.executable, "-m"]
+    if devices.options:
+        return [*python, "accelerate.commands.launch", *devices.options, "--module", module, *arguments]
+    return [*python, module, *arguments]
 
 
 def count_gpus() -> int:

@@ -87,8 +87,8 @@ def fine_tune(
         accumulation(spec.settings, chosen.processes)
         specification = Path(spec.output) / "spec.json"
         write_text(specification, dumps(run))
-        script = ["--module", "ditto_core.training.sft", str(specification), STOP_WITH_PARENT]
-        _train(devices.command(chosen, script), lock, on_progress, on_note)
+        command = devices.command(chosen, "ditto_core.training.sft", [str(specification), STOP_WITH_PARENT])
+        _train(command, lock, on_progress, on_note)
         done = finished(run)
     if done is None:
         raise BrokenPromise(

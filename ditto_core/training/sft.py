@@ -1,4 +1,4 @@
-"""SFT: the training process. Run as `python -m ditto_core.training.sft SPEC.json` under `accelerate launch`.
+"""SFT: the training process. Run as `python -m ditto_core.training.sft SPEC.json`, on GPUs under `accelerate launch`.
 
 In:     the file that `run.dumps` wrote.
 Out:    what `run` describes; one JSON line per optimizer step on standard output, and notes between them. For a user's

@@ -271,7 +271,7 @@ def test_closing_answers_what_is_in_flight(server: Server, client: Any) -> None:
         while len(server.bodies) < 2:
             time.sleep(0.01)
         engine.close()
-        assert {outcome.reason for outcome in waiting.result(10)} == {"engine_unavailable"}
+        assert {outcome.reason for outcome in waiting.result(60)} == {"engine_unavailable"}
 
 
 def replies_of(engine: ChatApiGenerator, count: int) -> set[str]:
@@ -410,7 +410,7 @@ def test_a_draw_that_is_still_wanted_is_answered_though_the_one_before_it_is_not
         for draw, abandoned in zip(DRAWS, (given_up, threading.Event()), strict=False)
     )
     engine.submit([unwanted, wanted])
-    answer = answers.get(timeout=10)
+    answer = answers.get(timeout=60)
     assert isinstance(answer, Completion)
     assert (answer.key, len(server.bodies)) == (wanted.key, 1)
     assert server.bodies[0].get("n") is None

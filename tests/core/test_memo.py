@@ -250,7 +250,7 @@ def test_whoever_still_waits_is_answered_when_another_gives_up(url: str) -> None
     generator.submit([second])
     gave_up.set()
     engine.release()
-    outcome = answers.get(timeout=10)
+    outcome = answers.get(timeout=60)
     memo.close()
     assert isinstance(outcome, Completion)
     assert engine.texts() == ["a"]
@@ -266,7 +266,7 @@ def test_what_everybody_gave_up_is_dropped_and_asked_anew_by_who_comes_later(url
     generator.submit([later])
     assert len(engine.jobs) == 2
     engine.release()
-    outcome = answers.get(timeout=10)
+    outcome = answers.get(timeout=60)
     memo.close()
     assert isinstance(outcome, Completion)
     assert engine.texts() == ["a"]
@@ -277,7 +277,7 @@ class Refusing(Held):
 
     def submit(self, jobs: Sequence[Job]) -> None:
         self.jobs += jobs
-        while len(self.jobs) == len(jobs) and not self.joined.wait(10):
+        while len(self.jobs) == len(jobs) and not self.joined.wait(60):
             raise TimeoutError
         raise InvalidInput("no such model")
 
@@ -296,7 +296,7 @@ def test_who_waits_for_what_another_could_not_ask_is_told_why(url: str) -> None:
         engine.joined.set()
         with pytest.raises(InvalidInput):
             first.result()
-        assert isinstance(answers.get(timeout=10), InvalidInput)
+        assert isinstance(answers.get(timeout=60), InvalidInput)
     memo.close()
 
 

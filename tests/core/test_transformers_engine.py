@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 from collections import Counter
@@ -85,6 +86,15 @@ def test_models_that_are_loaded_at_once_all_answer() -> None:
     """In a process of its own, since what transformers has imported once is no longer in danger."""
     done = subprocess.run([sys.executable, "-c", _LOAD_AT_ONCE], capture_output=True, text=True, timeout=120, check=False)
     assert done.stdout == "|".join(["I am an AI assistant."] * 4) + "\n", done.stderr
+
+
+@pytest.mark.parametrize(("asked", "used"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "active"}, "ACTIVE")])
+def test_threads_that_wait_leave_the_cores_to_others(asked: dict[str, str], used: str) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    command = [sys.executable, "-c", "import ditto_core.generation.transformers_engine as engine; engine.has_gpu()"]
+    environment |= {"OMP_DISPLAY_ENV": "true", **asked}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert f"OMP_WAIT_POLICY = '{used}'" in done.stderr
 
 
 def test_whoever_watches_reads_the_reply_as_it_is_written(engine: TransformersGenerator) -> None:
