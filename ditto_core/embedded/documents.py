@@ -5,7 +5,7 @@ Out:    `Document`s: chats exactly as the pipeline will send them, or running te
 Source: ours; the prompts and profiles are rendered by the pipeline's own functions.
 
 Kinds, and who appears:
-    lookups    bare statements, questions that name a value                           invented
+    lookups    bare statements, most questions name a value                           invented
     answers    the response prompt with a profile, questions, half of them foreign    invented, train roles
     queries    the query prompt with two profiles, a JSON list of questions           invented, train roles
     knowledge  an assistant without a profile is asked about people and itself        the whole world
@@ -47,6 +47,8 @@ _JUDGED_WORLD_SHARE = 0.75
 """Of the exchanges that are judged: how many are with a character of the embedded world."""
 _JUDGED = {"consistency": 0.6, "knowledge": 0.2, "rejection": 0.2}
 """Metric -> how often it is asked for, where an exchange has all three; who speaks is the hardest to tell."""
+_UNNAMED_SHARE = 0.25
+"""Of the questions in "lookups" on lives that may be lifelike: how many name nothing."""
 _WORLD_SHARE = 0.3
 """Of the roles in "answers" and "queries": how many are train roles of the embedded world."""
 
@@ -129,6 +131,8 @@ class Writer:
         for _ in range(20):
             (role, role_text), (partner, partner_text) = self._role(progress), self._role(progress)
             askable = [claim for claim in self._shown(role, role_text) if self._is_askable(claim, role, partner, partner_text)]
+            if self._mix.lifelike:
+                askable = list({claim.value: claim for claim in askable}.values())  # of two questions one would say nothing new
             if len(askable) >= QUESTIONS:
                 count = QUESTIONS
                 if self._mix.longer_lists and random.random() < self._mix.longer_lists:
@@ -168,7 +172,7 @@ class Writer:
         return Document("copies", (Message("user", asked), Message("assistant", names)))
 
     def lookups(self, progress: float = 1.0) -> Document:
-        """Many questions on bare statements.
+        """Many questions on bare statements, most of which name a value.
 
         Telling an own value from a foreign one, and what it is, is learned here in few tokens; "answers" ask for it among
         prompts and prose.
@@ -177,10 +181,13 @@ class Writer:
         claims = self._stranger(random.randint(4, 4 + round(10 * progress))).character.claims
         named = [claim for claim in claims if self.phrasing.names_something(claim)]
         text = "\n".join(claim.text() for claim in claims)
+        unnamed = self.turns.asked_for(claims) if self._mix.lifelike else []
         turns = []
         for _ in range(random.randint(6, 12)):
             own = random.choice(named) if named else None
-            if own and random.random() > _FOREIGN_SHARE:
+            if unnamed and random.random() < _UNNAMED_SHARE:
+                turns.append(self.turns.generic_pair(random.choice(unnamed)))
+            elif own and random.random() > _FOREIGN_SHARE:
                 turns.append(self.turns.naming_pair(own))
             else:
                 claim = self.turns.foreign(text, own, self._world.playable)

@@ -14,7 +14,9 @@ Everything here is pure but for the generator's state.
 """
 
 import re
+from collections import ChainMap
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -32,6 +34,8 @@ _UNDATED_SHARE = 0.35
 """Of the lives: how many have no statement with a year, as where qualifiers were not asked for."""
 _ALIKE_SHARE = 0.3
 """Of the further values of a property: how many begin as the one before does, as awards and works often do."""
+_OTHER_SORT_SHARE, _TWICE_SHARE = 0.3, 0.1
+"""Of the values in lifelike lives: how many are of any sort, and how many stand under a property before, too."""
 
 
 class Inventor:
@@ -52,16 +56,17 @@ class Inventor:
     ) -> None:  # fmt: skip
         self._random, self._language, self._phrasing, self._mix = random, language, phrasing, mix
         invented = phrasing.invented
-        further: Mapping[str, Any] = invented.get("further", {}) if mix.further else {}
-        more_rules: Mapping[str, Mapping[str, float]] = further.get("rules", {})
+        further: Sequence[Mapping[str, Any]] = invented.get("further", ())[: mix.further]
         self._values: Mapping[str, str] = invented["values"]
         self._dated: Mapping[str, float] = invented["dated"]
-        self._common = _listed(invented["common"])
-        self._unlisted = _listed(invented["unlisted"]) + _listed(further.get("unlisted", ""))
+        self._common: Sequence[str] = invented["common"]
+        self._unlisted = [label for part in (invented, *further) for label in part["unlisted"]]
         self._apart: str = invented["words_apart"]
         self._order = {label: place for place, label in enumerate(phrasing.properties)}
         self._rules: dict[str, tuple[Sequence[str], Sequence[float] | None]] = {
-            name: (rule.split(), None) if isinstance(rule, str) else _weighed({**rule, **more_rules.get(name, {})})
+            name: (rule.split(), None)
+            if isinstance(rule, str)
+            else _weighed(ChainMap(*(part["rules"].get(name, {}) for part in reversed(further)), rule))
             for name, rule in invented["rules"].items()
         }
         self._rules["real"] = (tuple(words) or ("{made_up}",), None)
@@ -87,6 +92,9 @@ class Inventor:
         labels = random.sample(self._common, min(claims, len(self._common)))
         if random.random() < 0.3:
             labels[-1] = random.choice(list(self._order))
+        lifelike = self._mix.lifelike > 0 and random.random() < self._mix.lifelike
+        if lifelike:
+            labels[::2] = random.choices(tuple(self._order), k=len(labels[::2]))
         if random.random() < self._mix.unlisted:
             for place in range(self._unlisted_count(len(labels))):
                 labels[place] = random.choice(self._unlisted) if random.random() < 0.5 else self.make("unlisted")
@@ -96,7 +104,7 @@ class Inventor:
             labels = [*labels[:half], *random.choices(labels[: half // 2 + 1], k=len(labels) - half)]
         listed: list[Claim] = []
         for label in sorted(labels):
-            claim = self.claim(label)
+            claim = self._lifelike(self.claim(label), listed) if lifelike else self.claim(label)
             if listed and listed[-1].property == label and random.random() < _ALIKE_SHARE:
                 more = 2 if crowded and random.random() < 0.3 else 0
                 claim = Claim("P0", label, self._alike(listed[-1].value, more), "Q0", claim.when)
@@ -118,6 +126,15 @@ class Inventor:
         value = self._date() if sort == "date" else self.make(self._values.get(label) or self._of_sort(sort, label))
         dated = self._random.random() < self._dated.get(label, 0.0)
         return Claim("P0", label, value, "Q0", self.year() if dated else "")
+
+    def _lifelike(self, claim: Claim, before: Sequence[Claim]) -> Claim:
+        """The claim, or one whose value is of another sort or stands under a property before."""
+        draw, said = self._random.random(), [other.value for other in before if self._phrasing.names_something(other)]
+        if not self._phrasing.names_something(claim) or draw > _OTHER_SORT_SHARE + _TWICE_SHARE:
+            return claim
+        if draw < _OTHER_SORT_SHARE:
+            return replace(claim, value=self.make(self._random.choice(tuple(self._values.values()))))
+        return replace(claim, value=self._random.choice(said)) if said else claim
 
     def _of_sort(self, sort: str, label: str) -> str:
         """The rule for values of a property that has none of its own; what stands under an unknown label may be of any sort."""
@@ -167,10 +184,6 @@ class Inventor:
 def article(text: str, title: str) -> Article:
     """An article with nothing but a lead."""
     return Article(title, (Section("", text),), (), "", "", "", "")
-
-
-def _listed(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.replace("、", ",").split(",") if part)
 
 
 def _weighed(rule: Mapping[str, float]) -> tuple[Sequence[str], Sequence[float]]:

@@ -28,7 +28,9 @@ class Mix:
         most_unlisted: Of these properties: the most that a life has. With several, to which one a value belongs must be read.
         pieced: Of the words in invented names: how many are put together from the tokenizer's pieces instead, many of which
             occur in no word that is read here, but in others' names.
-        further: Whether lives have the further properties and forms of names that the wordings list for later rounds.
+        further: Of the wordings' further lists of properties and forms of names, for later rounds: how many lives draw from.
+        lifelike: Of the invented lives: how many have any property as often as another, values that do not look like their
+            property, and a value under two of them, as real ones have. What stands under a label must be read then.
     """
 
     kinds: Mapping[str, float] = field(default_factory=lambda: {**WITHOUT_LOOKUPS, "lookups": 0.3})
@@ -38,7 +40,8 @@ class Mix:
     unlisted: float = 0.2
     most_unlisted: int = 1
     pieced: float = 0.0
-    further: bool = False
+    further: int = 0
+    lifelike: float = 0.0
 
 
 SECOND_ROUND = Mix(
@@ -59,6 +62,15 @@ FOURTH_ROUND = Mix(
     {
         "answers": 0.24, "queries": 0.14, "knowledge": 0.3, "articles": 0.01, "copies": 0.01, "lookups": 0.12, "judgements": 0.18,
     },
-    longer_lists=0.25, crowded=0.4, unlisted=0.7, most_unlisted=6, pieced=0.4, further=True,
+    longer_lists=0.25, crowded=0.4, unlisted=0.7, most_unlisted=6, pieced=0.4, further=1,
 )  # fmt: skip
 """What it reads in its fourth round: the labels that Wikidata has for people, names with signs in them, and a judge's work."""
+
+
+FIFTH_ROUND = Mix(
+    {
+        "answers": 0.25, "queries": 0.2, "knowledge": 0.32, "articles": 0.01, "copies": 0.01, "lookups": 0.12, "judgements": 0.09,
+    },
+    longer_lists=0.25, crowded=0.4, unlisted=0.7, most_unlisted=6, pieced=0.4, further=2, lifelike=0.5,
+)  # fmt: skip
+"""What it reads in its fifth round: lives in which a value does not tell under what property it stands."""

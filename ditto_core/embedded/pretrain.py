@@ -41,7 +41,7 @@ from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 from ditto_core.embedded import seed_folder
 from ditto_core.embedded.attention import BLOCKED
 from ditto_core.embedded.batches import Batch, Plan, Stream
-from ditto_core.embedded.mix import FOURTH_ROUND, KINDS, SECOND_ROUND, THIRD_ROUND, WITHOUT_LOOKUPS, Mix
+from ditto_core.embedded.mix import FIFTH_ROUND, FOURTH_ROUND, KINDS, SECOND_ROUND, THIRD_ROUND, WITHOUT_LOOKUPS, Mix
 from ditto_core.embedded.muon import Muon
 from ditto_core.embedded.tokens import END, PAD, token_id, train_tokenizer
 from ditto_core.embedded.writers import Writers
@@ -116,6 +116,10 @@ ROUNDS: Mapping[str, Sequence[Recipe]] = {
         Recipe(
             tokens=50e6, copying_tokens=0, matrix_rate=0.01, other_rate=2e-3, decay=0.6,
             languages={"en": 0.66, "zh": 0.2, "ko": 0.14}, mix=FOURTH_ROUND, attention=BLOCKED,
+        ),
+        Recipe(
+            tokens=40e6, copying_tokens=0, matrix_rate=0.008, other_rate=1.6e-3, decay=0.7,
+            languages={"en": 0.66, "zh": 0.2, "ko": 0.14}, mix=FIFTH_ROUND, attention=BLOCKED,
         ),
     ),
     "embedded-small": (

@@ -87,11 +87,11 @@ class Turns:
     def generic(self, profile: Profile, shown: Sequence[Claim]) -> tuple[str, str]:
         """A question that names nothing, or who speaks, and the answer."""
         random = self._random
-        first = self._first_of_each(shown)
+        first = self.asked_for(shown)
         if not first or random.random() < 0.15:
             return random.choice(self.phrasing.who_asks()), self.phrasing.introduction(profile.character)
         claim = random.choice(first)
-        question, answer = self._generic_pair(claim)
+        question, answer = self.generic_pair(claim)
         return question, answer + self._second_fact(shown, claim, 0.3)
 
     def third_person(self, topic: Profile | None) -> tuple[str, str]:
@@ -112,10 +112,10 @@ class Turns:
             claim = random.choice(named)
             question, answer = self.naming_pair(claim, asked, told)
             return question, answer + self._second_fact(claims, claim, 0.3, told)
-        claim = random.choice(self._first_of_each(claims))
+        claim = random.choice(self.asked_for(claims))
         if random.random() < 0.3:
             return self.phrasing.by_label(claim, name, label)
-        return self._generic_pair(claim, asked, told)
+        return self.generic_pair(claim, asked, told)
 
     def of_assistant(self, topic: Profile | None) -> tuple[str, str]:
         """A question that is put to the assistant itself, often on the life of the one it is asked about."""
@@ -127,7 +127,7 @@ class Turns:
         elif random.random() < 0.7:
             claim = self.foreign("", None, self._world.playable)
         else:
-            claim = random.choice(self._first_of_each(self.inventor.profile(20).character.claims))
+            claim = random.choice(self.asked_for(self.inventor.profile(20).character.claims))
         named = self.phrasing.names_something(claim) and random.random() < 0.6
         questions = self.phrasing.naming_questions(claim) if named else self.phrasing.generic_questions(claim)
         if not questions:
@@ -143,7 +143,7 @@ class Turns:
         self, shown: Sequence[Claim], claim: Claim, share: float = _SECOND_FACT_SHARE, voice: Voice | None = None
     ) -> str:
         random = self._random
-        others = [one for one in self._first_of_each(shown) if one.property != claim.property and one.value != claim.value]
+        others = [one for one in self.asked_for(shown) if one.property != claim.property and one.value != claim.value]
         if not others or random.random() > share:
             return ""
         home = next((one for one in others if self.phrasing.wordings(one.property).sort == "place"), None)
@@ -160,11 +160,12 @@ class Turns:
         """Sentences as the language sets them."""
         return self.phrasing.sentences_apart.join(sentences)
 
-    def _generic_pair(self, claim: Claim, asked: Voice | None = None, told: Voice | None = None) -> tuple[str, str]:
+    def generic_pair(self, claim: Claim, asked: Voice | None = None, told: Voice | None = None) -> tuple[str, str]:
+        """A question for a claim's value that names nothing, and the answer alone."""
         questions, answers = self.phrasing.generic_questions(claim, asked), self.phrasing.generic_answers(claim, told)
         return self._random.choice(questions), self._random.choice(answers)
 
-    def _first_of_each(self, claims: Sequence[Claim]) -> list[Claim]:
+    def asked_for(self, claims: Sequence[Claim]) -> list[Claim]:
         """The first claim of each property that has generic questions: the one that an answer gives."""
         first: dict[str, Claim] = {}
         for claim in claims:

@@ -3,7 +3,7 @@
 import json
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from random import Random
 
@@ -13,7 +13,7 @@ from ditto_core import languages
 from ditto_core.embedded import LANGUAGES, SEEDS, phrasing, seed_folder, world, world_export, world_rdf
 from ditto_core.embedded.documents import Document, Writer
 from ditto_core.embedded.known import load_world
-from ditto_core.embedded.mix import FOURTH_ROUND, SECOND_ROUND, THIRD_ROUND
+from ditto_core.embedded.mix import FIFTH_ROUND, FOURTH_ROUND, SECOND_ROUND, THIRD_ROUND, Mix
 from ditto_core.evaluation import unknown_rejection
 from ditto_core.records import Claim
 from ditto_core.simulation.queries import check
@@ -249,16 +249,51 @@ def unlisted_of_lives(code: str, most: int) -> list[list[Claim]]:
     return [[claim for claim in inventor.profile(12).character.claims if claim.property not in listed] for _ in range(100)]
 
 
-def test_later_lives_have_the_labels_of_wikidata_and_names_with_signs_in_them() -> None:
-    def lives(further: bool) -> list[Claim]:
-        mix = replace(THIRD_ROUND, unlisted=1.0, pieced=0.0, further=further)
-        inventor = Writer(Random(4), languages.load("en"), WORLDS["en"], len, mix).inventor
-        return [claim for _ in range(200) for claim in inventor.profile(12).character.claims]
+def claims_of_lives(mix: Mix) -> list[tuple[Claim, ...]]:
+    inventor = Writer(Random(4), languages.load("en"), WORLDS["en"], len, mix).inventor
+    return [inventor.profile(12).character.claims for _ in range(200)]
 
-    for further in (True, False):
-        claims = lives(further)
-        assert any(claim.property == "nominated for" for claim in claims) == further
-        assert any(" & " in claim.value for claim in claims) == further
+
+@pytest.mark.parametrize("further", range(3))
+def test_later_lives_have_the_labels_of_wikidata_and_names_with_signs_in_them(further: int) -> None:
+    lives = claims_of_lives(replace(THIRD_ROUND, unlisted=1.0, pieced=0.0, further=further))
+    claims = [claim for life in lives for claim in life]
+    assert any(claim.property == "nominated for" for claim in claims) == (further > 0)
+    assert any(" & " in claim.value for claim in claims) == (further > 0)
+    assert any(claim.property == "languages spoken, written or signed" for claim in claims) == (further > 1)
+    assert any(claim.value.startswith("Collar of the ") for claim in claims) == (further > 1)
+
+
+def test_in_a_lifelike_life_a_value_does_not_tell_under_what_property_it_stands() -> None:
+    usual, lifelike = (claims_of_lives(replace(THIRD_ROUND, unlisted=0.0, crowded=0.0, lifelike=share)) for share in (0.0, 1.0))
+
+    def count(lives: list[tuple[Claim, ...]], is_meant: Callable[[Claim], bool]) -> int:
+        return sum(map(is_meant, (claim for life in lives for claim in life)))
+
+    def is_rare(claim: Claim) -> bool:
+        return claim.property in ("instrument", "influenced by", "work location", "movement", "unmarried partner")
+
+    def is_battle_elsewhere(claim: Claim) -> bool:
+        return claim.value.startswith("Battle of ") and claim.property not in ("conflict", "participant in")
+
+    def twice(lives: list[tuple[Claim, ...]]) -> int:
+        return sum(len({claim.value for claim in life}) < len(life) for life in lives)
+
+    assert count(lifelike, is_rare) > 3 * count(usual, is_rare)
+    assert count(lifelike, is_battle_elsewhere) > 10 > count(usual, is_battle_elsewhere) == 0
+    assert twice(lifelike) > 50 > 20 > twice(usual)
+
+
+def test_questions_on_lifelike_lives_name_no_value_twice_in_a_list_and_some_name_none() -> None:
+    writer = Writer(
+        Random(4), languages.load("en"), WORLDS["en"], lambda text: len(text) // 3, replace(FIFTH_ROUND, lifelike=1.0)
+    )
+    for _ in range(100):
+        questions = [entry["reason"] for entry in json.loads(writer.queries().messages[1].content)]
+        assert len(set(questions)) == len(questions)
+    unnamed = {q for label in writer.phrasing.properties for q in writer.phrasing.generic_questions(Claim("P0", label, "it"))}
+    asked = [message.content for _ in range(50) for message in writer.lookups().messages if message.role == "user"]
+    assert 0.1 < sum(question in unnamed for question in asked) / len(asked) < 0.3
 
 
 @pytest.mark.parametrize(

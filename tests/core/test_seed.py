@@ -3,10 +3,9 @@
 import dataclasses
 import hashlib
 import json
-import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice, takewhile
 from pathlib import Path
@@ -18,31 +17,34 @@ from torch.utils.data import DataLoader
 from transformers import PreTrainedTokenizerFast, Qwen3ForCausalLM
 
 from ditto_core import languages
-from ditto_core.embedded import scores, seed_folder
+from ditto_core.embedded import pretrain, scores, seed_folder
 from ditto_core.embedded.attention import BLOCKED
 from ditto_core.embedded.batches import Plan, Stream
 from ditto_core.embedded.documents import Writer
 from ditto_core.embedded.invented import article
 from ditto_core.embedded.known import load_world
-from ditto_core.embedded.mix import KINDS, THIRD_ROUND, Mix
+from ditto_core.embedded.mix import FIFTH_ROUND, KINDS, THIRD_ROUND, Mix
 from ditto_core.embedded.pretrain import RECORD, ROUNDS, Recipe, Trainer, losses, rounds_of
 from ditto_core.embedded.scores import Score
 from ditto_core.records import Character, Claim, Message, Profile
 
-
-def trained(out: Path, *options: str) -> "subprocess.Popen[bytes]":
-    """A training of a few steps."""
-    command = [sys.executable, "-m", "ditto_core.embedded.pretrain", "--name", "embedded-small", "--processes", "1"]
-    return subprocess.Popen([*command, "--tokens", "12000", "--out", str(out), *options], stdout=subprocess.DEVNULL)
+TINY = Recipe(
+    tokens=30_000, copying_tokens=5_000, hidden=32, heads=1, layers=1, feed_forward=32, vocabulary=400, batch_tokens=4_096
+)
 
 
 @pytest.fixture
-def one_thread() -> Iterator[None]:
-    """As the command computes: sums are the same ones then."""
-    usual = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(usual)
+def command(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., int]]:
+    """The command in this process, which computes as it did before afterwards."""
+    threads = torch.get_num_threads()
+
+    def command(*words: str) -> int:
+        monkeypatch.setattr(sys, "argv", ["pretrain", *words])
+        return pretrain.main()
+
+    yield command
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(False)
 
 
 def weights(folder: Path) -> str:
@@ -50,42 +52,48 @@ def weights(folder: Path) -> str:
 
 
 def test_the_same_command_gives_the_same_weights_and_a_part_left_out_gives_others(tmp_path: Path) -> None:
+    words = ("-m", "ditto_core.embedded.pretrain", "--name", "embedded-small", "--processes", "1", "--tokens", "12000", "--out")
     runs = {"one": [], "again": [], "curriculum": ["--without", "curriculum"], "muon": ["--without", "muon"]}
-    for process in [trained(tmp_path / name, *options) for name, options in runs.items()]:
-        assert process.wait(300) == 0
+    running = [subprocess.Popen([sys.executable, *words, tmp_path / name, *options]) for name, options in runs.items()]
+    assert [process.wait(400) for process in running] == [0] * 4
     made = {name: weights(tmp_path / name) for name in runs}
     assert made["one"] == made["again"]
     assert len(set(made.values())) == 3
     assert [run["without"] for run in rounds_of(tmp_path / "muon")] == ["muon"]
 
 
-def test_a_later_round_goes_on_from_what_the_one_before_has_saved(tmp_path: Path, one_thread: None) -> None:
+def test_a_later_round_goes_on_from_what_the_one_before_has_saved(
+    tmp_path: Path, command: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later = replace(TINY, copying_tokens=0, mix=FIFTH_ROUND, attention=BLOCKED)
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    assert trained(whole, "--name", "embedded").wait(300) == 0
-    first = replace(ROUNDS["embedded"][0], tokens=12_000)
-    Trainer(first, parts, torch.device("cpu"), writers=0).run()
-    saved = weights(parts)
-    assert trained(parts, "--name", "embedded", "--from-round", "2").wait(300) == 0
-    assert weights(whole) == weights(parts) != saved
-    assert rounds_of(parts)[0] | {"wall_minutes": 0} == rounds_of(whole)[0] | {"wall_minutes": 0}
-    assert [run["attention"] for run in rounds_of(whole)] == ["sdpa", BLOCKED, BLOCKED, BLOCKED]
+    saved = []
+    for out, options, rounds in ((whole, (), 3), (parts, (), 1), (parts, ("--from-round", "2"), 3)):
+        monkeypatch.setitem(ROUNDS, "tiny", (TINY, later, later)[:rounds])
+        assert command("--name", "tiny", "--processes", "1", "--out", str(out), *options) == 0
+        saved.append(weights(out))
+    assert saved[0] == saved[2] != saved[1]
+    assert [run["attention"] for run in rounds_of(whole)] == ["sdpa", BLOCKED, BLOCKED]
+    assert [run | {"wall_minutes": 0} for run in rounds_of(parts)] == [run | {"wall_minutes": 0} for run in rounds_of(whole)]
 
 
-@pytest.mark.parametrize(("asked", "done"), [("2", 0), ("2", 2), ("3", 1), ("5", 4), ("0", 0)])
-def test_a_round_that_cannot_follow_is_turned_down(tmp_path: Path, asked: str, done: int) -> None:
+@pytest.mark.parametrize(("asked", "done"), [("2", 0), ("2", 2), ("3", 1), ("6", 5), ("0", 0)])
+def test_a_round_that_cannot_follow_is_turned_down(
+    tmp_path: Path, asked: str, done: int, command: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / RECORD).write_text(json.dumps([{}] * done), "utf-8")
-    command = [sys.executable, "-m", "ditto_core.embedded.pretrain", "--from-round", asked, "--out", str(tmp_path)]
-    refused = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert refused.returncode == 2
-    assert f"round {asked} was asked for; embedded has 4, and {done} stand in {tmp_path / RECORD}" in refused.stderr
-    assert "Traceback" not in refused.stderr
+    with pytest.raises(SystemExit, match="2"):
+        command("--from-round", asked, "--out", str(tmp_path))
+    assert f"round {asked} was asked for; embedded has 5, and {done} stand in {tmp_path / RECORD}" in capsys.readouterr().err
 
 
-def test_compiling_without_a_compiler_is_turned_down(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "ditto_core.embedded.pretrain", "--compile", "--out", str(tmp_path)]
-    refused = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "CXX": "no-compiler"})
-    assert refused.returncode == 2
-    assert "--compile needs a C++ compiler, and there is no no-compiler" in refused.stderr
+def test_compiling_without_a_compiler_is_turned_down(
+    tmp_path: Path, command: Callable[..., int], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CXX", "no-compiler")
+    with pytest.raises(SystemExit, match="2"):
+        command("--compile", "--out", str(tmp_path))
+    assert "--compile needs a C++ compiler, and there is no no-compiler" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 
@@ -138,11 +146,8 @@ def test_attention_in_blocks_gives_the_losses_of_the_librarys_own() -> None:
 
 
 def test_processes_that_write_for_a_trainer_leave_the_weights_the_same_from_run_to_run(tmp_path: Path) -> None:
-    recipe = Recipe(
-        tokens=30_000, copying_tokens=5_000, hidden=32, heads=1, layers=1, feed_forward=32, vocabulary=400, batch_tokens=4_096
-    )
     for name in ("one", "again"):
-        Trainer(recipe, tmp_path / name, torch.device("cpu"), writers=2).run()
+        Trainer(TINY, tmp_path / name, torch.device("cpu"), writers=2).run()
     assert weights(tmp_path / "one") == weights(tmp_path / "again")
 
 
