@@ -97,11 +97,13 @@ class Recipe:
 
     def documents(self) -> Mix:
         """The mix, without the part that is left out."""
-        return replace(self.mix, minimal_pairs=False) if self.without == "minimal pairs" else self.mix
+        changes: dict[str, dict[str, Any]] = {"minimal pairs": {"minimal_pairs": False}, "lifelike": {"lifelike": 0.0}}
+        return replace(self.mix, **changes.get(self.without, {}))
 
 
-PARTS = ("curriculum", "minimal pairs", "muon")
-"""Of a recipe: short lists to copy first, then growing documents; foreign questions in the form of own ones; Muon, not AdamW."""
+PARTS = ("curriculum", "minimal pairs", "muon", "lifelike")
+"""Of a recipe: short lists to copy first, then growing documents; foreign questions in the form of own ones; Muon, not AdamW; lives
+like real ones (`Mix`)."""
 
 ROUNDS: Mapping[str, Sequence[Recipe]] = {
     "embedded": (

@@ -203,7 +203,7 @@ class Examiner:
     def _query_rows(self, group: str, profiles: Sequence[Profile]) -> Iterable[Score]:
         prompts, pairs = [], []
         couples = list(itertools.permutations(profiles, 2))
-        for role, partner in self._random.sample(couples, min(len(couples), max(24, self._cases // 3))):
+        for role, partner in self._random.sample(couples, min(len(couples), self._cases)):
             texts = self._writer.verbalised(role), self._writer.verbalised(partner)
             claims = [c for c in role.character.claims if self._phrasing.names_something(c) and c.text() in texts[0].split("\n")]
             if len(claims) < QUESTIONS:

@@ -3,9 +3,10 @@
 import dataclasses
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import islice, takewhile
 from pathlib import Path
@@ -24,7 +25,7 @@ from ditto_core.embedded.documents import Writer
 from ditto_core.embedded.invented import article
 from ditto_core.embedded.known import load_world
 from ditto_core.embedded.mix import FIFTH_ROUND, KINDS, THIRD_ROUND, Mix
-from ditto_core.embedded.pretrain import RECORD, ROUNDS, Recipe, Trainer, losses, rounds_of
+from ditto_core.embedded.pretrain import PARTS, RECORD, ROUNDS, Recipe, Trainer, losses, rounds_of
 from ditto_core.embedded.scores import Score
 from ditto_core.records import Character, Claim, Message, Profile
 
@@ -33,46 +34,68 @@ TINY = Recipe(
 )
 
 
-@pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., int]]:
+@pytest.fixture(scope="module")
+def command() -> Callable[..., int]:
     """The command in this process, which computes as it did before afterwards."""
-    threads = torch.get_num_threads()
 
     def command(*words: str) -> int:
-        monkeypatch.setattr(sys, "argv", ["pretrain", *words])
-        return pretrain.main()
+        threads = torch.get_num_threads()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "argv", ["pretrain", *words])
+            try:
+                return pretrain.main()
+            finally:
+                torch.set_num_threads(threads)
+                torch.use_deterministic_algorithms(False)
 
-    yield command
-    torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(False)
+    return command
+
+
+@pytest.fixture(scope="module")
+def begun(command: Callable[..., int], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the first round of a tiny seed, to be copied: its tokenizer, which later rounds take, is most of the work."""
+    out = tmp_path_factory.mktemp("begun") / "seed"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(ROUNDS, "tiny", (TINY,))
+        assert command("--name", "tiny", "--processes", "1", "--out", str(out)) == 0
+    return out
 
 
 def weights(folder: Path) -> str:
     return hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
 
 
-def test_the_same_command_gives_the_same_weights_and_a_part_left_out_gives_others(tmp_path: Path) -> None:
-    words = ("-m", "ditto_core.embedded.pretrain", "--name", "embedded-small", "--processes", "1", "--tokens", "12000", "--out")
-    runs = {"one": [], "again": [], "curriculum": ["--without", "curriculum"], "muon": ["--without", "muon"]}
-    running = [subprocess.Popen([sys.executable, *words, tmp_path / name, *options]) for name, options in runs.items()]
-    assert [process.wait(400) for process in running] == [0] * 4
-    made = {name: weights(tmp_path / name) for name in runs}
-    assert made["one"] == made["again"]
-    assert len(set(made.values())) == 3
-    assert [run["without"] for run in rounds_of(tmp_path / "muon")] == ["muon"]
+def test_the_same_command_gives_the_same_weights_in_another_process(tmp_path: Path, command: Callable[..., int]) -> None:
+    words = ("--name", "embedded-small", "--processes", "1", "--tokens", "12000", "--out")
+    running = subprocess.Popen([sys.executable, "-m", "ditto_core.embedded.pretrain", *words, tmp_path / "there"])
+    assert command(*words, str(tmp_path / "here")) == 0
+    assert running.wait(400) == 0
+    assert weights(tmp_path / "there") == weights(tmp_path / "here")
+
+
+def test_a_part_left_out_gives_other_weights_and_is_recorded(
+    tmp_path: Path, begun: Path, command: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(ROUNDS, "tiny", (TINY, replace(TINY, mix=FIFTH_ROUND)))
+    made = set()
+    for part in ("", *PARTS):
+        out = shutil.copytree(begun, tmp_path / f"without {part}")
+        options = ("--without", part) if part else ()
+        assert command("--name", "tiny", "--from-round", "2", "--processes", "1", "--out", str(out), *options) == 0
+        assert [run["without"] for run in rounds_of(out)] == ["", part]
+        made.add(weights(out))
+    assert len(made) == 1 + len(PARTS)
 
 
 def test_a_later_round_goes_on_from_what_the_one_before_has_saved(
-    tmp_path: Path, command: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, begun: Path, command: Callable[..., int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     later = replace(TINY, copying_tokens=0, mix=FIFTH_ROUND, attention=BLOCKED)
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
-    saved = []
-    for out, options, rounds in ((whole, (), 3), (parts, (), 1), (parts, ("--from-round", "2"), 3)):
-        monkeypatch.setitem(ROUNDS, "tiny", (TINY, later, later)[:rounds])
+    monkeypatch.setitem(ROUNDS, "tiny", (TINY, later, later))
+    whole, parts = tmp_path / "whole", shutil.copytree(begun, tmp_path / "parts")
+    for out, options in ((whole, ()), (parts, ("--from-round", "2"))):
         assert command("--name", "tiny", "--processes", "1", "--out", str(out), *options) == 0
-        saved.append(weights(out))
-    assert saved[0] == saved[2] != saved[1]
+    assert weights(whole) == weights(parts) != weights(begun)
     assert [run["attention"] for run in rounds_of(whole)] == ["sdpa", BLOCKED, BLOCKED]
     assert [run | {"wall_minutes": 0} for run in rounds_of(parts)] == [run | {"wall_minutes": 0} for run in rounds_of(whole)]
 
@@ -145,10 +168,11 @@ def test_attention_in_blocks_gives_the_losses_of_the_librarys_own() -> None:
     assert not torch.equal(found, in_blocks)
 
 
-def test_processes_that_write_for_a_trainer_leave_the_weights_the_same_from_run_to_run(tmp_path: Path) -> None:
+def test_processes_that_write_for_a_trainer_leave_the_weights_the_same_from_run_to_run(tmp_path: Path, begun: Path) -> None:
     for name in ("one", "again"):
-        Trainer(TINY, tmp_path / name, torch.device("cpu"), writers=2).run()
-    assert weights(tmp_path / "one") == weights(tmp_path / "again")
+        out = shutil.copytree(begun, tmp_path / name)
+        Trainer(TINY, out, torch.device("cpu"), writers=2, goes_on=True).run()
+    assert weights(tmp_path / "one") == weights(tmp_path / "again") != weights(begun)
 
 
 def test_without_minimal_pairs_foreign_questions_seldom_have_the_form_of_an_own_one() -> None:
