@@ -5,6 +5,8 @@ VENV := .venv
 # machine trusts, as pip does: behind a company's proxy nothing else works.
 export UV_SYSTEM_CERTS ?= true
 READY := $(VENV)/.ready
+# The commands and the tests start many processes: where Python may not keep what it compiled, each compiles the libraries again.
+unexport PYTHONDONTWRITEBYTECODE
 AUDIT := $(VENV)/bin/pip-audit --no-deps --disable-pip --progress-spinner off --requirement constraints.txt
 
 .PHONY: demo test bench lint images
