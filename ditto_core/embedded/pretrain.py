@@ -102,8 +102,8 @@ class Recipe:
 
 
 PARTS = ("curriculum", "minimal pairs", "muon", "lifelike")
-"""Of a recipe: short lists to copy first, then growing documents; foreign questions in the form of own ones; Muon, not AdamW; lives
-like real ones (`Mix`)."""
+"""Of a recipe: short lists to copy first, then growing documents; foreign questions in the form of own ones; Muon, not AdamW;
+lives like real ones (`Mix`)."""
 
 ROUNDS: Mapping[str, Sequence[Recipe]] = {
     "embedded": (

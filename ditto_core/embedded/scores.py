@@ -41,7 +41,7 @@ from ditto_core.records import Character, Claim, Message, Profile, from_table
 from ditto_core.shards import read_groups
 
 _UNSEEN_SEED = 90_210
-_BATCH = 32
+_BATCH = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,14 +348,18 @@ def card(folder: Path, scores: Sequence[Score], beside: Mapping[str, tuple[Path,
         languages=", ".join(rounds[-1]["languages"]),
         hardware=rounds[-1]["hardware"],
         run=_told(rounds),
-        beside="\n".join(f"- {name}: {_told(rounds_of(other))}" for name, (other, _) in beside.items()) or "None was measured.",
+        beside="\n".join(f"- {name}: {_told(rounds_of(other), rounds)}" for name, (other, _) in beside.items())
+        or "None was measured.",
         scores=table(scores, {name: found for name, (_, found) in beside.items()}),
     )
 
 
-def _told(rounds: Sequence[Mapping[str, Any]]) -> str:
+def _told(rounds: Sequence[Mapping[str, Any]], shipped: Sequence[Mapping[str, Any]] = ()) -> str:
+    """What was run; of the rounds that are the shipped seed's own, only how many there are."""
+    shared = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(rounds, shipped, strict=False)))
     told = [", ".join(f"{name.replace('_', ' ')} {value}" for name, value in run.items() if value != "") for run in rounds]
-    return "; then ".join(told) or "fine-tuned by the pipeline"
+    own = [f"the seed's own rounds up to number {shared}"] if shared else []
+    return "; then ".join([*own, *told[shared:]]) or "fine-tuned by the pipeline"
 
 
 def measure(folder: Path, codes: Iterable[str], cases: int, show: int, others: Sequence[Profile]) -> list[Score]:

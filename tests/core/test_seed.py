@@ -202,6 +202,11 @@ def test_the_card_shows_other_models_beside_the_shipped_one() -> None:
     assert "- seed 1: tokens" in text
 
 
+def test_the_card_tells_rounds_that_a_model_beside_shares_only_once(begun: Path) -> None:
+    text = scores.card(begun, [Score("exact answer", 0.5, 10)], {"again": (begun, []), "another": (seed_folder(), [])})
+    assert "- again: the seed's own rounds up to number 1\n- another: tokens" in text
+
+
 class _Says(scores.Seed):
     """Says one thing to everybody."""
 
