@@ -93,12 +93,8 @@ class Seed:
         found = [""] * len(texts)
         for start in range(0, len(order), _BATCH):
             places = order[start : start + _BATCH]
-            inputs = self.tokenizer(
-                [texts[place] for place in places],
-                return_tensors="pt",
-                padding=True,
-                add_special_tokens=False,
-            )
+            chosen = [texts[place] for place in places]
+            inputs = self.tokenizer(chosen, return_tensors="pt", padding=True, add_special_tokens=False)
             ids, mask = inputs["input_ids"], inputs["attention_mask"]
             made = self._model.generate(
                 input_ids=ids,

@@ -67,9 +67,9 @@ def weights(folder: Path) -> str:
 
 def test_the_same_command_gives_the_same_weights_in_another_process(tmp_path: Path, command: Callable[..., int]) -> None:
     words = ("--name", "embedded-small", "--processes", "1", "--tokens", "12000", "--out")
-    running = subprocess.Popen([sys.executable, "-m", "ditto_core.embedded.pretrain", *words, tmp_path / "there"])
-    assert command(*words, str(tmp_path / "here")) == 0
-    assert running.wait(400) == 0
+    with subprocess.Popen([sys.executable, "-m", "ditto_core.embedded.pretrain", *words, tmp_path / "there"]) as running:
+        assert command(*words, str(tmp_path / "here")) == 0
+        assert running.wait(400) == 0
     assert weights(tmp_path / "there") == weights(tmp_path / "here")
 
 
