@@ -91,21 +91,22 @@ def train(run: Run) -> Any:
 
 def _prepare(run: Run) -> tuple[Any, dict[str, Any]]:
     """The trainer with its rows tokenised and audited, and what was counted on the way."""
-    import datasets
-    import torch
-    from transformers import PrinterCallback
-    from trl import SFTTrainer
-
-    datasets.disable_progress_bars()
     settings = run.spec.settings
-    gpu = torch.cuda.is_available()
-    arguments = _arguments(run, gpu)
     chat = load_chat(Path(run.spec.model))
     rows = mixed(conversations(Path(run.spec.train)), settings)
     held_out = conversations(Path(run.spec.validation)) if run.spec.validation else None
     counts = _count(run.spec.train, rows, chat, settings.max_length)
     if held_out is not None:
         _count(run.spec.validation, held_out, chat, settings.max_length)
+
+    import datasets  # TRL takes many seconds to import: what is wrong with the rows is told before
+    import torch
+    from transformers import PrinterCallback
+    from trl import SFTTrainer
+
+    datasets.disable_progress_bars()
+    gpu = torch.cuda.is_available()
+    arguments = _arguments(run, gpu)
     trainer = SFTTrainer(
         model=weights.load_seed(run, gpu),
         args=arguments,
