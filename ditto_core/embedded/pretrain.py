@@ -95,6 +95,11 @@ class Recipe:
         copying_tokens = 0.0 if self.without == "curriculum" else self.copying_tokens
         return Plan(self.seed, self.languages, self.documents(), self.tokens, copying_tokens, self.batch_tokens // trainers)
 
+    def has(self, part: str) -> bool:
+        """Whether leaving one of `PARTS` out changes anything."""
+        less = replace(self, without=part)
+        return (less.plan(1), less.rates()) != (self.plan(1), self.rates())
+
     def documents(self) -> Mix:
         """The mix, without the part that is left out."""
         changes: dict[str, dict[str, Any]] = {"minimal pairs": {"minimal_pairs": False}, "lifelike": {"lifelike": 0.0}}
@@ -333,6 +338,10 @@ def main() -> int:
         parser.error(
             f"round {first} was asked for; {given.name} has {len(rounds)}, and {done} stand in {out / RECORD}. "
             "A later round starts from the weights of the one before: leave --from-round out to begin with the first."
+        )
+    if given.without and not any(recipe.has(given.without) for recipe in rounds[first - 1 :]):
+        parser.error(
+            f"no round of {given.name} from {first} on has what --without {given.without!r} leaves out: start from another."
         )
     compiler = os.environ.get("CXX", "g++")
     if given.compile and not shutil.which(compiler):

@@ -3,7 +3,7 @@
 In:     the seed's folder, the embedded world, characters invented with a random seed that training
         did not use, and facts that `ditto collect` found of other people, if there are any.
 Out:    a table, printed and written into the model card `seed/README.md`.
-Source: ours. Decoding is greedy; prompts are those of the pipeline. Intervals: Wilson 1927, at 95 %.
+Source: ours. Decoding is greedy; prompts are those of the pipeline.
 
     python -m ditto_core.embedded.scores
     python -m ditto_core.embedded.scores --beside "seed 1=/tmp/one" --beside "seed 2=/tmp/two"
@@ -14,22 +14,20 @@ Example row: exact answers with the profile, invented characters, question names
 import argparse
 import itertools
 import json
-import math
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from string import Template
 from typing import Any
 
 import torch
-from safetensors import safe_open
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from ditto_core import languages
 from ditto_core.embedded import judgements, seed_folder
+from ditto_core.embedded.card import Score, card
 from ditto_core.embedded.documents import QUESTIONS, Writer, chat
 from ditto_core.embedded.invented import article
 from ditto_core.embedded.judgements import METRICS
@@ -42,28 +40,6 @@ from ditto_core.shards import read_groups
 
 _UNSEEN_SEED = 90_210
 _BATCH = 64
-
-
-@dataclass(frozen=True, slots=True)
-class Score:
-    """One row of the table.
-
-    Attributes:
-        share: Of the cases for which it holds, 0 to 1.
-        cases: How many were asked, at least one.
-    """
-
-    name: str
-    share: float
-    cases: int
-
-    def interval(self) -> tuple[float, float]:
-        """Wilson's 95 % interval of the share."""
-        z = 1.96
-        middle = self.share + z * z / (2 * self.cases)
-        spread = z * math.sqrt(self.share * (1 - self.share) / self.cases + z * z / (4 * self.cases**2))
-        scale = 1 + z * z / self.cases
-        return max(0.0, (middle - spread) / scale), min(1.0, (middle + spread) / scale)
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,50 +288,6 @@ def _questions(reply: str) -> list[str]:
 def _mean(values: Iterable[bool]) -> float:
     listed = list(values)
     return sum(listed) / len(listed) if listed else 0.0
-
-
-def table(scores: Sequence[Score], beside: Mapping[str, Sequence[Score]]) -> str:
-    """The rows in Markdown, with a column for each model beside the shipped one."""
-    shares = {name: {score.name: f"{score.share:.2f}" for score in found} for name, found in beside.items()}
-    lines = [["what", "share", "95 %", "cases", *beside], ["---"] * (4 + len(beside))]
-    for score in scores:
-        low, high = score.interval()
-        others = [found.get(score.name, "") for found in shares.values()]
-        lines.append([score.name, f"{score.share:.2f}", f"{low:.2f} to {high:.2f}", str(score.cases), *others])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def card(folder: Path, scores: Sequence[Score], beside: Mapping[str, tuple[Path, Sequence[Score]]]) -> str:
-    """The model card: card.txt with what was measured, and what the runs recorded.
-
-    Args:
-        beside: Name of a column -> the folder of another model, and its scores.
-    """
-    world, rounds = load_world(), rounds_of(folder)
-    weights = folder / "model.safetensors"
-    with safe_open(weights, "numpy") as file:
-        parameters = sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
-    return Template(Path(__file__).with_name("card.txt").read_text("utf-8")).substitute(
-        parameters=f"{parameters / 1e6:.1f} million",
-        megabytes=f"{weights.stat().st_size / 1e6:.1f}",
-        known=len(world.known),
-        playable=len(world.playable),
-        held_out=len(world.known) - len(world.playable),
-        languages=", ".join(rounds[-1]["languages"]),
-        hardware=rounds[-1]["hardware"],
-        run=_told(rounds),
-        beside="\n".join(f"- {name}: {_told(rounds_of(other), rounds)}" for name, (other, _) in beside.items())
-        or "None was measured.",
-        scores=table(scores, {name: found for name, (_, found) in beside.items()}),
-    )
-
-
-def _told(rounds: Sequence[Mapping[str, Any]], shipped: Sequence[Mapping[str, Any]] = ()) -> str:
-    """What was run; of the rounds that are the shipped seed's own, only how many there are."""
-    shared = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(rounds, shipped, strict=False)))
-    told = [", ".join(f"{name.replace('_', ' ')} {value}" for name, value in run.items() if value != "") for run in rounds]
-    own = [f"the seed's own rounds up to number {shared}"] if shared else []
-    return "; then ".join([*own, *told[shared:]]) or "fine-tuned by the pipeline"
 
 
 def measure(folder: Path, codes: Iterable[str], cases: int, show: int, others: Sequence[Profile]) -> list[Score]:

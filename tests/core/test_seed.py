@@ -21,12 +21,12 @@ from ditto_core import languages
 from ditto_core.embedded import pretrain, scores, seed_folder
 from ditto_core.embedded.attention import BLOCKED
 from ditto_core.embedded.batches import Plan, Stream
+from ditto_core.embedded.card import Score, card
 from ditto_core.embedded.documents import Writer
 from ditto_core.embedded.invented import article
 from ditto_core.embedded.known import load_world
 from ditto_core.embedded.mix import FIFTH_ROUND, KINDS, THIRD_ROUND, Mix
 from ditto_core.embedded.pretrain import PARTS, RECORD, ROUNDS, Recipe, Trainer, losses, rounds_of
-from ditto_core.embedded.scores import Score
 from ditto_core.records import Character, Claim, Message, Profile
 
 TINY = Recipe(
@@ -108,6 +108,29 @@ def test_a_round_that_cannot_follow_is_turned_down(
     with pytest.raises(SystemExit, match="2"):
         command("--from-round", asked, "--out", str(tmp_path))
     assert f"round {asked} was asked for; embedded has 5, and {done} stand in {tmp_path / RECORD}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "has_it"),
+    [
+        (("--name", "embedded-small", "--without", "lifelike"), False),
+        (("--from-round", "5", "--without", "curriculum"), False),
+        (("--without", "lifelike"), True),
+    ],
+)
+def test_leaving_out_what_no_round_has_is_turned_down(
+    tmp_path: Path,
+    words: Sequence[str],
+    has_it: bool,
+    command: Callable[..., int],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("CXX", "no-compiler")  # the next complaint, so that nothing is trained
+    (tmp_path / RECORD).write_text(json.dumps([{}] * 4), "utf-8")
+    with pytest.raises(SystemExit, match="2"):
+        command("--compile", "--out", str(tmp_path), *words)
+    assert ("no round of embedded" not in capsys.readouterr().err) == has_it
 
 
 def test_compiling_without_a_compiler_is_turned_down(
@@ -195,16 +218,17 @@ def test_intervals_are_wilsons(share: float, cases: int, low: float, high: float
 def test_the_card_shows_other_models_beside_the_shipped_one() -> None:
     folder = seed_folder("embedded-small")
     found, other = [Score("exact answer", 0.5, 10), Score("new row", 1.0, 60)], [Score("exact answer", 0.25, 10)]
-    text = scores.card(folder, found, {"seed 1": (seed_folder(), other)})
+    text = card(folder, found, {"seed 1": (seed_folder(), other)})
     assert "| what | share | 95 % | cases | seed 1 |" in text
     assert "| exact answer | 0.50 | 0.24 to 0.76 | 10 | 0.25 |" in text
     assert "| new row | 1.00 | 0.94 to 1.00 | 60 |  |" in text
-    assert "- seed 1: tokens" in text
+    assert "- seed 1: round 1: tokens 50,000,000, " in text
+    assert "| hidden | 96 |" in text
 
 
 def test_the_card_tells_rounds_that_a_model_beside_shares_only_once(begun: Path) -> None:
-    text = scores.card(begun, [Score("exact answer", 0.5, 10)], {"again": (begun, []), "another": (seed_folder(), [])})
-    assert "- again: the seed's own rounds up to number 1\n- another: tokens" in text
+    text = card(begun, [Score("exact answer", 0.5, 10)], {"again": (begun, []), "another": (seed_folder(), [])})
+    assert "- again: the seed's own rounds up to number 1\n- another: round 1: tokens 50,000,000, " in text
 
 
 class _Says(scores.Seed):
