@@ -16,12 +16,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ditto_core.evaluation.sessions import by_session
 from ditto_core.records import Judgement
 
 _Pairs = npt.NDArray[np.float64]
 _Measure = Callable[[_Pairs], float]
-Session = tuple[str, str, int]
-"""Language, role and run."""
 
 
 def agreement(first: Sequence[Judgement], second: Sequence[Judgement], bootstrap: int, seed: int) -> dict[str, dict[str, Any]]:
@@ -33,12 +32,12 @@ def agreement(first: Sequence[Judgement], second: Sequence[Judgement], bootstrap
         bootstrap: Resamples of whole sessions behind the intervals.
         seed: Of the resampling.
     """
-    one, two = _by_session(first), _by_session(second)
+    one, two = by_session(first), by_session(second)
     shared = sorted(session for session in one.keys() & two.keys() if len(one[session].labels) == len(two[session].labels))
     table = {}
     for metric, measures in _MEASURES.items():
         sessions = [_pairs(getattr(one[session], metric), getattr(two[session], metric)) for session in shared]
-        expected = sum(_expected(one[session], metric) for session in shared)
+        expected = sum(_expected(one[session], two[session], metric) for session in shared)
         draws = np.random.default_rng(seed).integers(0, max(len(shared), 1), (bootstrap, len(shared)))
         table[metric] = {
             **{name: _measured(measure, sessions, draws) for name, measure in measures.items()},
@@ -65,12 +64,12 @@ def told(measured: Mapping[str, float | None]) -> str:
     return f"{measured['value']:.2f}{interval}"
 
 
-def _by_session(judgements: Sequence[Judgement]) -> dict[Session, Judgement]:
-    return {(one.language, one.role, one.run): one for one in judgements}
-
-
-def _expected(judgement: Judgement, metric: str) -> int:
-    return judgement.labels.count(0) if metric == "knowledge" else len(judgement.labels)
+def _expected(one: Judgement, two: Judgement, metric: str) -> int:
+    if metric != "knowledge":
+        return len(one.labels)
+    # Files of others may score what contrastive questions are answered, too.
+    turns = zip(one.labels, one.knowledge, two.knowledge, strict=True)
+    return sum(label == 0 or (first is not None and second is not None) for label, first, second in turns)
 
 
 def _pairs(first: Sequence[float | None], second: Sequence[float | None]) -> _Pairs:

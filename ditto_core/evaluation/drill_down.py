@@ -11,11 +11,8 @@ from dataclasses import dataclass, field
 from html import escape
 
 from ditto_core.evaluation.scores import Numbers, Scores
-from ditto_core.evaluation.sessions import prompts
+from ditto_core.evaluation.sessions import Session, by_session, prompts
 from ditto_core.records import Judgement, Prediction
-
-Key = tuple[str, str, int]
-"""Language, role and run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +35,13 @@ class Contestant:
     mt_bench: Mapping[str, Numbers] = field(default_factory=dict)
     released: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
 
-    def played(self) -> dict[Key, Prediction]:
+    def played(self) -> dict[Session, Prediction]:
         """Its predictions by session."""
-        return {(one.example.language, one.example.role, one.run): one for one in self.predictions}
+        return by_session(self.predictions)
 
-    def judged(self) -> dict[Key, Judgement]:
+    def judged(self) -> dict[Session, Judgement]:
         """Its judgements by session."""
-        return {(one.language, one.role, one.run): one for one in self.judgements}
+        return by_session(self.judgements)
 
 
 def drill_down(contestants: Sequence[Contestant]) -> str:

@@ -16,16 +16,19 @@ Turn t of all sessions and runs is one call of the generator, so an engine can b
 nothing: later turns go on, and the model sees an empty answer of its own there.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import product
+from typing import TypeVar
 
 from ditto_core.errors import RowFailed
 from ditto_core.generation.generator import Generator
 from ditto_core.generation.requests import Completion, Outcome, Request, Sampling
+from ditto_core.generation.thoughts import spoken
 from ditto_core.knowledge.profiles import verbalise
 from ditto_core.languages import Language
 from ditto_core.ledger import Ledger
-from ditto_core.records import Article, Character, Claim, Example, Message, Prediction, Profile, Section
+from ditto_core.records import Article, Character, Claim, Example, Judgement, Message, Prediction, Profile, Section
 from ditto_core.settings import EvaluationSettings
 
 CUT = "cut"
@@ -34,6 +37,21 @@ CUT = "cut"
 
 Opening = Callable[[Example], str]
 """What stands before a session."""
+Session = tuple[str, str, int, int]
+"""Language, role, run, and which of those that share these three: conversations of others may have one persona's line."""
+Row = TypeVar("Row", Prediction, Judgement)
+
+
+def by_session(rows: Iterable[Row]) -> dict[Session, Row]:
+    """Predictions or judgements by their session; those that share language, role and run are told apart by their order."""
+    seen = Counter[tuple[str, str, int]]()
+    found: dict[Session, Row] = {}
+    for row in rows:
+        played = row.example if isinstance(row, Prediction) else row
+        key: tuple[str, str, int] = (played.language, played.role, row.run)
+        found[(*key, seen[key])] = row
+        seen[key] += 1
+    return found
 
 
 def prompts(example: Example) -> tuple[str, ...]:
@@ -136,10 +154,10 @@ def ledger(predictions: Sequence[Prediction]) -> Ledger:
 
 
 def read_outcome(outcome: Outcome) -> tuple[str, str]:
-    """The answer and why it is missing or marked."""
+    """The answer, without what the model thought aloud, and why it is missing or marked."""
     if not isinstance(outcome, Completion):
         return "", outcome.reason
-    return outcome.text.strip(), CUT if outcome.finish_reason == "length" else ""
+    return spoken(outcome.text).strip(), CUT if outcome.finish_reason == "length" else ""
 
 
 def _described(example: Example) -> Profile:

@@ -16,15 +16,16 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
+from ditto_core.generation.thoughts import spoken
+
 _QUOTE = 8
 """Characters in common with the answer from which on a passage is a quotation: longer than any verdict in brackets."""
 _BRACKETS = str.maketrans("【】〔〕", "[][]")
-_THOUGHT = re.compile(r"<(think|thinking|reasoning)>.*?(?:</\1>|\Z)", re.DOTALL)
 
 
 def plain(text: str) -> str:
     """Compatibility forms unified (full-width digits and brackets among them), without what a model thought aloud."""
-    return _THOUGHT.sub("\n", unicodedata.normalize("NFKC", text).translate(_BRACKETS))
+    return spoken(unicodedata.normalize("NFKC", text).translate(_BRACKETS))
 
 
 def own_words(reply: str, answer: str) -> str:

@@ -3,6 +3,7 @@
 A folder holds `language.toml` (wordings, cues) and one text file a prompt, with `$name` placeholders.
 """
 
+import re
 import tomllib
 import unicodedata
 from collections import Counter
@@ -15,6 +16,8 @@ from string import Template
 from ditto_core.errors import InvalidInput
 
 _FOLDER = Path(__file__).parent
+_LETTER = r"[^\W_\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]"
+"""Of a script whose words end where its letters end: not of Chinese and Japanese, nor of Korean, which glues particles on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +30,7 @@ class Language:
         label_fallbacks: Language tags to try, in order, for a label that `wiki` lacks.
         words: Section of language.toml -> key -> text, for "profile" and "dates".
         months: Twelve names, January first.
-        cues: "refusal", "assistant", "profile_talk", "introduction" and others -> lower-case phrases.
+        cues: "refusal", "assistant", "profile_talk", "introduction" and others -> lower-case phrases, heard as whole words.
         skipped_headings: Lower-case headings of sections that are no prose about the subject.
         scripts: How the Unicode names of its letters begin, such as "LATIN".
         words_apart: Whether spaces stand between words and the cue "function_words" lists whole words.
@@ -68,7 +71,19 @@ class Language:
     def heard(self, cue: str, text: str) -> int:
         """How many of the phrases listed under `cue` the text holds."""
         plain = text.lower().replace("’", "'")
-        return sum(phrase in plain for phrase in self.cues[cue])
+        return sum(holds(plain, phrase) for phrase in self.cues[cue])
+
+
+def holds(text: str, phrase: str) -> bool:
+    """Whether a text holds a phrase as whole words: "every" does not hold "eve", while "저는 ai입니다" holds "저는 ai"."""
+    if phrase not in text:  # the usual case, and far cheaper to see
+        return False
+    before, after = (rf"(?<!{_LETTER})" if _is_letter(phrase[:1]) else "", rf"(?!{_LETTER})" if _is_letter(phrase[-1:]) else "")
+    return re.search(before + re.escape(phrase) + after, text) is not None
+
+
+def _is_letter(character: str) -> bool:
+    return re.match(_LETTER, character) is not None
 
 
 def available() -> tuple[str, ...]:

@@ -23,7 +23,7 @@ from ditto_core.generation.generator import Generator
 from ditto_core.generation.requests import Completion, Outcome, Request
 from ditto_core.knowledge.profiles import facts
 from ditto_core.languages import Language
-from ditto_core.ledger import Ledger
+from ditto_core.ledger import UNAVAILABLE, Ledger
 from ditto_core.records import Dialogue, Kind, Message, Place, Profile, Query, Turn
 from ditto_core.settings import SimulationSettings
 from ditto_core.simulation import evidence, queries, responses
@@ -155,23 +155,26 @@ class _Shard:
         """The first valid draw of a pair.
 
         One draw is asked for alone; where it is unusable, the others are asked together, which share the reading of their prompt.
+        A draw that the engine left unanswered may yet be valid, so none after it is taken: another day would find another list.
         """
         role, partner = (self.profiles[qid] for qid in pair)
         draws = self.settings.query_samples if self.settings.query_mode == "samples" else 2
         first = queries.request(role, partner, self.language, self.settings, self.count_tokens)
         found = await self._draw([first])
-        if found.error is not None and draws > 1:
+        if found.error is not None and found.error.reason != UNAVAILABLE and draws > 1:
             found = await self._draw([replace(first, sample=sample) for sample in range(1, draws)])
         return found
 
     async def _draw(self, requests: Sequence[Request]) -> _QueryList:
-        """The first of some draws that is valid, else the last."""
+        """The first of some draws that is valid or unanswered, else the last."""
         found = _QueryList((), "")
         for outcome in await self.generator.ask(requests):
             try:
                 return _QueryList(queries.parse(_replied(outcome), self.settings.queries_per_pair), outcome.key)
             except RowFailed as error:
                 found = _QueryList((), outcome.key, error)
+                if error.reason == UNAVAILABLE:
+                    break
         return found
 
     async def play(self, place: Place, lists: Mapping[Pair, _QueryList]) -> tuple[list[Turn], Ledger]:

@@ -19,8 +19,9 @@ from typing import Any
 
 from ditto_core.errors import RowFailed
 from ditto_core.generation.requests import Completion, Request, Sampling, canonical_schema
+from ditto_core.generation.thoughts import spoken
 from ditto_core.knowledge.profiles import verbalise
-from ditto_core.languages import Language
+from ditto_core.languages import Language, holds
 from ditto_core.records import Message, Profile
 from ditto_core.settings import SimulationSettings
 
@@ -62,15 +63,18 @@ def parse(completion: Completion, count: int) -> list[tuple[str, str]]:
         `count` (question, reason) pairs, stripped, in the reply's order.
 
     Raises:
-        RowFailed: "cut" at the token limit, "content_filter", "malformed" without a readable list, "too_few" with fewer
-            questions.
+        RowFailed: "cut" at the token limit, "content_filter", "only_thought" if nothing is said, "malformed" without a readable
+            list, "too_few" with fewer questions.
     """
     text = completion.text
     if completion.finish_reason == "length":
         raise RowFailed("cut", "the reply ends at the token limit", raw=text)
     if completion.finish_reason == "content_filter":
         raise RowFailed("content_filter", "the server's filter took the reply", raw=text)
-    pairs = _best_list(text, count)
+    said = spoken(text)
+    if text.strip() and not said.strip():
+        raise RowFailed("only_thought", "the reply holds a thought and nothing after it", raw=text)
+    pairs = _best_list(said, count)
     if pairs is None:
         raise RowFailed("malformed", "expected a JSON list of questions", raw=text)
     if len(pairs) < count:
@@ -172,15 +176,9 @@ def _text(value: str) -> str:
 
 
 def _names(question: str, character: Profile) -> bool:
-    """Whether a question holds the character's label as whole words; "every" does not name Eve."""
+    """Whether a question holds the character's label."""
     label = character.character.label.lower()
-    before, after = (r"(?<!\w)" if _is_spaced(label[:1]) else "", r"(?!\w)" if _is_spaced(label[-1:]) else "")
-    return bool(label) and re.search(before + re.escape(label) + after, question.lower()) is not None
-
-
-def _is_spaced(character: str) -> bool:
-    """Whether a character belongs to a script that puts spaces between words; Chinese and Japanese do not."""
-    return character.isalnum() and not re.match(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]", character)
+    return bool(label) and holds(question.lower(), label)
 
 
 def _plain(question: str) -> str:

@@ -1,7 +1,7 @@
 """Response simulation: the role answers a question with its profile before it.
 
 Input:   a profile and a question.
-Output:  the answer as the model gave it, or the name of what is wrong with it. Refusals are answers.
+Output:  the answer as the model gave it, without its thoughts, or the name of what is wrong with it. Refusals are answers.
 Source:  arXiv 2401.12474, section 3.3, appendix B; the prompt is languages/<code>/response_simulation.txt.
 
 Example: "Pierre and I had married in 1895; he shared the prize with me."
@@ -13,6 +13,7 @@ from functools import cache
 
 from ditto_core.errors import RowFailed
 from ditto_core.generation.requests import Completion, Request, Sampling
+from ditto_core.generation.thoughts import spoken
 from ditto_core.knowledge.profiles import facts, verbalise
 from ditto_core.languages import Language
 from ditto_core.records import Message, Profile
@@ -70,25 +71,25 @@ def _request(role: Profile, shown: str, question: str, language: Language, setti
 
 
 def check(completion: Completion, language: Language) -> str:
-    """The answer, if it can be used.
+    """The answer, if it is one; whether it is in character, the dataset's filters tell, by their thresholds.
 
     Raises:
-        RowFailed: "cut", "content_filter", "empty", "assistant_speak", "profile_talk", "repeats_itself" or "wrong_language".
+        RowFailed: "cut", "content_filter", "empty", "only_thought", "repeats_itself" or "wrong_language".
     """
-    answer = completion.text.strip()
+    raw = completion.text.strip()
+    answer = spoken(raw).strip()
     if completion.finish_reason == "length":
-        raise RowFailed("cut", "the answer ends at the token limit", raw=answer)
+        raise RowFailed("cut", "the answer ends at the token limit", raw=raw)
     if completion.finish_reason == "content_filter":
-        raise RowFailed("content_filter", "the server's filter took the answer", raw=answer)
-    if not answer:
+        raise RowFailed("content_filter", "the server's filter took the answer", raw=raw)
+    if not raw:
         raise RowFailed("empty", "there is no answer")
-    for cue, reason in (("assistant", "assistant_speak"), ("profile_talk", "profile_talk")):
-        if language.speaks(cue, answer):
-            raise RowFailed(reason, "the answer steps out of the role", raw=answer)
+    if not answer:
+        raise RowFailed("only_thought", "the reply holds a thought and nothing after it", raw=raw)
     if repeats_itself(answer):
-        raise RowFailed("repeats_itself", "the answer goes round in circles", raw=answer)
+        raise RowFailed("repeats_itself", "the answer goes round in circles", raw=raw)
     if language.script_share(answer) < OWN_SCRIPT:
-        raise RowFailed("wrong_language", f"the answer is not in {language.code}", raw=answer)
+        raise RowFailed("wrong_language", f"the answer is not in {language.code}", raw=raw)
     return answer
 
 

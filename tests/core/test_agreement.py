@@ -1,6 +1,7 @@
 """Agreement of two judges, on values that can be worked out by hand."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -49,6 +50,18 @@ def test_only_turns_that_both_scored_count_and_the_table_says_how_many() -> None
     assert found["consistency"]["same"]["value"] == 1
     assert (found["consistency"]["turns"], found["consistency"]["of"]) == (2, 4)
     assert "| consistency | same | 1.00 [1.00, 1.00] | 2 of 4 |" in markdown(found)
+
+
+def test_knowledge_could_be_scored_where_either_file_expects_it_or_both_have_it() -> None:
+    one, two = (replace(judged("A", [1, 1, 1], knowledge), labels=(0, 1, 1)) for knowledge in ([3, 4, None], [5, 6, 7]))
+    found = agreement([one], [two], 100, 1)["knowledge"]
+    assert (found["turns"], found["of"]) == (2, 2)
+
+
+def test_sessions_under_one_persona_are_compared_in_their_order() -> None:
+    one = [judged("A", [1, 0]), judged("A", [1, 1])]
+    found = agreement(one, [judged("A", [1, 0]), judged("A", [0, 0])], 100, 1)["consistency"]
+    assert (found["same"]["value"], found["turns"]) == (0.5, 4)
 
 
 def test_without_variation_or_sessions_nothing_is_defined() -> None:

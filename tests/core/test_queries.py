@@ -69,6 +69,8 @@ def test_a_schema_bounds_every_length() -> None:
         pytest.param('```json\n[{"question": "a?",}, {"question": "b?"},]\n```\nHope this helps!', id="trailing-commas"),
         pytest.param('[{"question": "a?", "reason": null}, {"question": "b?", "reason": 7}]', id="reasons-that-are-none"),
         pytest.param(r'["a?\ud83d", "\u0000b?"]', id="what-no-file-can-hold"),
+        pytest.param('<think>["x?", "y?"] or so.</think>["a?", "b?"]', id="after-a-thought"),
+        pytest.param('Perhaps ["x?", "y?"].</think>["a?", "b?"]', id="after-a-thought-opened-in-the-prompt"),
     ],
 )
 def test_the_list_with_the_questions_is_found(reply: str) -> None:
@@ -77,6 +79,13 @@ def test_the_list_with_the_questions_is_found(reply: str) -> None:
 
 def test_more_questions_than_asked_for_are_left_aside() -> None:
     assert parse('["a?", "b?", "c?"]') == [("a?", ""), ("b?", "")]
+
+
+@pytest.mark.parametrize("reply", ['<think>["a?", "b?"]', '["a?", "b?"]</think>\n'])
+def test_questions_that_were_only_thought_of_are_none(reply: str) -> None:
+    with pytest.raises(RowFailed) as caught:
+        parse(reply)
+    assert (caught.value.reason, caught.value.raw) == ("only_thought", reply)
 
 
 def refusal(question: str, role: str = "Ada", partner: str = "Bob") -> str | None:
@@ -112,6 +121,7 @@ def test_a_question_is_refused_by_name(question: str, reason: str | None) -> Non
         pytest.param("C-3PO", "Did you repair C-3PO?", "names_the_partner", id="punctuation-inside"),
         pytest.param("Dr.", "Are you a Dr. too?", "names_the_partner", id="punctuation-at-the-end"),
         pytest.param("李白", "you认识李白吗? you", "names_the_partner", id="no-spaces-between-words"),
+        pytest.param("Tim", "you know Tim吗? you", "names_the_partner", id="a-script-without-spaces-after-it"),
     ],
 )
 def test_a_name_counts_as_a_whole_word_where_words_are_spaced(label: str, question: str, reason: str | None) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from ditto_core import languages
+from ditto_core.errors import RowFailed
 from ditto_core.generation.requests import Completion
 from ditto_core.generation.scripted import ScriptedGenerator
 from ditto_core.knowledge.profiles import verbalise
@@ -96,12 +97,37 @@ def test_an_answer_is_kept_as_it_is_but_for_the_space_around_it() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "thought",
+    [
+        pytest.param("<think>The profile says London.</think>\n", id="whole"),
+        pytest.param("As an AI I look it up: London.</think>\n", id="opened-in-the-prompt"),
+    ],
+)
+def test_an_answer_is_what_follows_the_thought(thought: str) -> None:
+    assert responses.check(Completion("k", f"{thought}In London.", "stop"), EN) == "In London."
+
+
+@pytest.mark.parametrize(
+    ("text", "finish_reason", "reason"),
+    [
+        pytest.param("<think>In London, I", "stop", "only_thought", id="without-end"),
+        pytest.param("<think>In London.</think>\n", "stop", "only_thought", id="nothing-after"),
+        pytest.param("<think>In London, I", "length", "cut", id="cut"),
+    ],
+)
+def test_a_thought_alone_is_no_answer_and_is_kept_in_the_ledger(text: str, finish_reason: str, reason: str) -> None:
+    with pytest.raises(RowFailed) as caught:
+        responses.check(Completion("k", text, finish_reason), EN)
+    assert (caught.value.reason, caught.value.raw) == (reason, text.strip())
+
+
 def test_a_role_without_a_usable_answer_is_noted_and_its_losses_are_counted(tmp_path: Path) -> None:
     script = tmp_path / "script.jsonl"
     lines = [
         {"match": "Reply with a JSON list", "reply": '["Did you sail?", "Did you ride?", "Did you fly?"]'},
         {"match": "You are Ada", "reply": "I did, in May."},
-        {"match": "You are Bob", "reply": "As an AI I cannot.", "finish_reason": "stop"},
+        {"match": "You are Bob", "reply": "As an AI I", "finish_reason": "length"},
     ]
     script.write_text("".join(json.dumps(line) + "\n" for line in lines))
     bob = replace(SHORT, character=replace(SHORT.character, qid="Q2", label="Bob", description="sailor"))
@@ -112,5 +138,5 @@ def test_a_role_without_a_usable_answer_is_noted_and_its_losses_are_counted(tmp_
     result = dialogues.simulate(places, profiles, generator, EN, SETTINGS, lambda done, lost: None)
     result.ledger.check()
     assert [dialogue.profile.character.label for dialogue in result.dialogues] == ["Ada"]
-    assert result.ledger.failed == {"response_assistant_speak": 3}
+    assert result.ledger.failed == {"response_cut": 3}
     assert result.ledger.notes == {"no_turns": 2}

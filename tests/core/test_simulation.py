@@ -129,8 +129,6 @@ def test_evidence_is_what_shares_words_with_the_question() -> None:
     [
         ("I saw", "length", "cut"),
         ("  ", "stop", "empty"),
-        ("I am an AI assistant.", "stop", "assistant_speak"),
-        ("According to the profile I swam.", "stop", "profile_talk"),
         ("我从没听说过。", "stop", "wrong_language"),
         ("", "content_filter", "content_filter"),
         ("I said it. " + "And I said it again. " * 6, "stop", "repeats_itself"),
@@ -147,9 +145,9 @@ def test_a_refusal_is_an_answer() -> None:
 
 
 class Script(Answering):
-    """Writes two questions for every pair and answers everything, but for what it is told to break."""
+    """Writes two questions for every pair and answers everything, but for what it is told to break; None is no reply."""
 
-    def __init__(self, lists: Sequence[str] = ()) -> None:
+    def __init__(self, lists: Sequence[str | None] = ()) -> None:
         super().__init__()
         self._lists = list(lists)
         self.samples: list[int] = []
@@ -159,7 +157,7 @@ class Script(Answering):
         self.together += [len(jobs)] if jobs[0].request.purpose == "queries" else []
         super().submit(jobs)
 
-    def reply(self, request: Request) -> str | Outcome:
+    def reply(self, request: Request) -> str | Outcome | None:
         if request.purpose == "queries":
             self.samples.append(request.sample)
             questions = [{"question": f"What of {name}, do you know?", "reason": ""} for name in ("Charles", "Puff")]
@@ -217,6 +215,32 @@ def test_a_pair_without_a_valid_draw_loses_its_questions_by_name() -> None:
     assert all(loss.raw == "no" for loss in result.ledger.failures)
 
 
+LIST = json.dumps(["What of Charles, do you know?", "Do you sail?"])
+
+
+@pytest.mark.parametrize(
+    ("lists", "samples"),
+    [
+        pytest.param([None, LIST], [0], id="first"),
+        pytest.param(["no", None, LIST], [0, 1, 2], id="second-of-three"),
+        pytest.param(["no", None, "no"], [0, 1, 2], id="second-and-the-third-is-unusable"),
+        pytest.param(["no", "no", None], [0, 1, 2], id="last"),
+    ],
+)
+def test_a_draw_that_the_engine_left_unanswered_is_asked_again_another_day(lists: list[str | None], samples: list[int]) -> None:
+    script = Script(lists)
+    result = run(script)
+    assert script.samples == samples
+    assert result.ledger.failed == {"query_engine_unavailable": 4}
+    assert result.ledger.unanswered == 4
+
+
+def test_an_outage_after_a_valid_draw_loses_nothing() -> None:
+    result = run(Script(["no", LIST, None]))
+    assert result.ledger.failed == {}
+    assert [turn.query.question for turn in result.dialogues[0].turns] == json.loads(LIST)
+
+
 class Refusing(Script):
     """A server that refuses the key, to all lists in the same moment."""
 
@@ -257,7 +281,7 @@ class Historian(Script):
         super().__init__()
         self.shown: list[list[str]] = []
 
-    def reply(self, request: Request) -> str | Outcome:
+    def reply(self, request: Request) -> str | Outcome | None:
         if request.purpose == "responses":
             self.shown.append([f"{message.role}: {message.content}" for message in request.messages[1:]])
         return super().reply(request)
