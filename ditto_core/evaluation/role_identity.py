@@ -69,7 +69,7 @@ def parse(reply: str, candidates: Sequence[str]) -> int | None:
         bracketed = re.findall(r"\[\[\s*([^\[\]]+?)\s*(?:\]|$)|([^\s\[\]]+)\s*\]\]", line)
         if bracketed:
             return _choice(bracketed[-1][0] or bracketed[-1][1], candidates)
-        letter = _lettered(line, _LETTERS[: len(candidates)])
+        letter = _lettered(_without_initials(line, candidates), _LETTERS[: len(candidates)])
         if letter is not None:
             return letter
         alone = _named(line.strip(" \t*_\"'“”()[].!。"), candidates, whole=True)
@@ -185,10 +185,18 @@ def _lettered(line: str, letters: str) -> int | None:
     return letters.index(found[-1]) if found else None
 
 
+def _without_initials(text: str, candidates: Sequence[str]) -> str:
+    """The text without the names that begin as an answer's letter does, such as "C. S. Lewis"."""
+    for name in candidates:
+        if re.match(r"[A-Za-z]\.", name):
+            text = re.sub(re.escape(name), " ", text, flags=re.IGNORECASE)
+    return text
+
+
 def _choice(verdict: str, candidates: Sequence[str]) -> int | None:
     """What stood in brackets: a letter, a letter and a name, or a name."""
     letters = _LETTERS[: len(candidates)]
-    letter = re.match(r"\W*([A-Za-z])(?=\W*$|\s*[).:,、])", verdict)
+    letter = re.match(r"\W*([A-Za-z])(?=\W*$|\s*[).:,、])", _without_initials(verdict, candidates))
     if letter and letter[1].upper() in letters:
         return letters.index(letter[1].upper())
     return _named(verdict, candidates)

@@ -41,6 +41,14 @@ def test_garbage_is_never_a_verdict(metric: str, language: str) -> None:
     assert [reply for reply in GARBAGE if read(Planted(reply, "", 0)) is not None] == []
 
 
+@pytest.mark.parametrize(
+    "reply",
+    ["[[C. S. Lewis]]", "C. S. Lewis", "Answer: C. S. Lewis", "**C. S. Lewis**", "[[B]]", "[[B. C. S. Lewis]]", "B. C. S. Lewis"],
+)
+def test_a_name_that_begins_with_an_initial_is_no_letter(reply: str) -> None:
+    assert role_identity.parse(reply, ("Athena", "C. S. Lewis", "Bob Marley", "D. H. Lawrence")) == 1
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_ten_percent_of_garbage_changes_the_coverage_not_the_mean_and_the_table_says_so(language: str) -> None:
     def judged(with_garbage: bool) -> list[Judgement]:
