@@ -9,6 +9,7 @@ Example:
     ->  {"Ada Lovelace": Article(...), "Worst page": "article_too_slow"}
 """
 
+import logging
 import multiprocessing
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -22,6 +23,7 @@ from ditto_core import languages
 from ditto_core.knowledge.wikipedia import TOO_SLOW, UNREADABLE, Stored, to_article
 from ditto_core.records import Article
 
+_LOG = logging.getLogger(__name__)
 _AHEAD = 8  # pages a worker that are handed over before the oldest is waited for
 _START_S = 10.0  # after which nobody waits any more for a worker to start
 
@@ -79,4 +81,7 @@ def _done(title: str, handed: "Future[Article | str] | str") -> tuple[str, Artic
     except TookTooLong:
         return title, TOO_SLOW
     except ProcessExpired:
+        return title, UNREADABLE
+    except Exception as error:  # whatever the parser makes of one page, the others are read
+        _LOG.warning("%r cannot be read: %s: %s", title, type(error).__name__, error)
         return title, UNREADABLE

@@ -61,7 +61,7 @@ def _argument(key: str, arguments: Arguments, _: Language) -> str:
 
 
 def _last(arguments: Arguments, _: Language) -> str:
-    positions = [key for key in arguments if key.isdigit()]
+    positions = [key for key in arguments if key.isdecimal()]
     return arguments[max(positions, key=int)].strip() if positions else ""
 
 
@@ -76,8 +76,8 @@ def _all(separator: str, arguments: Arguments, _: Language) -> str:
 
 def _measure(arguments: Arguments, _: Language) -> str:
     """{{unité|12.5|km|2}}, {{M|50|k|g}}: a number, then the parts of its unit."""
-    number, *unit = (arguments[key].strip() for key in arguments if key.isdigit())
-    return f"{number} {''.join(unit)}".strip()
+    said = [arguments[key].strip() for key in arguments if key.isdecimal()]
+    return f"{''.join(said[:1])} {''.join(said[1:])}".strip()
 
 
 def _titled(title: str, arguments: Arguments, _: Language) -> str:
@@ -90,7 +90,7 @@ def _in_quotes(arguments: Arguments, _: Language) -> str:
 
 
 def _positions(separator: str, arguments: Arguments, _: Language) -> str:
-    return separator.join(filter(None, (arguments[key].strip() for key in arguments if key.isdigit())))
+    return separator.join(filter(None, (arguments[key].strip() for key in arguments if key.isdecimal())))
 
 
 def _quoted(arguments: Arguments, _: Language) -> str:
@@ -108,7 +108,7 @@ def _day_first(arguments: Arguments, language: Language) -> str:
     day, month, year = (arguments.get(key, "").strip() for key in ("1", "2", "3"))
     if " " in day:  # a whole date, and then perhaps a subject
         return day
-    if day.isdigit() and month.isdigit() and year.isdigit():
+    if day.isdecimal() and month.isdecimal() and year.isdecimal():
         return _date({"1": year, "2": month, "3": day}, language)
     return " ".join(filter(None, (day, month, year)))
 
@@ -169,14 +169,14 @@ def _date(arguments: Arguments, language: Language) -> str:
     year, month, day = (arguments.get(key, "").strip() for key in ("1", "2", "3"))
     if match := _ISO_DATE.fullmatch(year):
         year, month, day = match.groups("")
-    if not year.isdigit():
+    if not year.isdecimal():
         return year
     words = language.words["dates"]
-    if not (month.isdigit() and 1 <= int(month) <= 12):
-        return " ".join(filter(None, (year, month, day))) if month and not month.isdigit() else year
-    pattern = words["day"] if day.isdigit() else words["month"]
+    if not (month.isdecimal() and 1 <= int(month) <= 12):
+        return " ".join(filter(None, (year, month, day))) if month and not month.isdecimal() else year
+    pattern = words["day"] if day.isdecimal() else words["month"]
     name = language.months[int(month) - 1]
-    return pattern.replace("$day", str(int(day)) if day.isdigit() else "").replace("$month", name).replace("$year", year)
+    return pattern.replace("$day", str(int(day)) if day.isdecimal() else "").replace("$month", name).replace("$year", year)
 
 
 def _second_date(arguments: Arguments, language: Language) -> str:

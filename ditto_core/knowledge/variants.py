@@ -50,6 +50,7 @@ _MOST_NESTED = 10
 
 # Characters that Unicode keeps free for programs; they stand in the wikitext while it is parsed.
 _AS_IT_IS, _END, _FROM_HERE = "\ufdd0", "\ufdd1", "\ufdd2"
+_STRAY = re.compile(f"[{_AS_IT_IS}{_END}{_FROM_HERE}]")
 _MARK = re.compile(f"([{_AS_IT_IS}{_END}]|{_FROM_HERE}\\d+{_FROM_HERE})")
 
 
@@ -101,6 +102,7 @@ def resolved(wikitext: str, variant: str) -> tuple[str, Conversion]:
         variant: Of the reader; forms of the nearest variants stand in, and in the end any.
     """
     changes: list[Mapping[str, str | None]] = []
+    wikitext = _STRAY.sub("", wikitext)
     if "-{" in wikitext or _NOTE.search(wikitext):
         wikitext = _Page(wikitext, variant, changes).resolved()
     return wikitext, Conversion(changes)
@@ -148,7 +150,7 @@ class _Page:
         """{{NoteTA|zh-cn:..;zh-tw:..|2=..|T=..|G1=..}}: its numbered arguments hold for the page."""
         for argument in inside.split("|"):
             key, equals, value = argument.partition("=")
-            numbered = equals and key.strip().isdigit() and not value.startswith(">")
+            numbered = equals and key.strip().isdecimal() and not value.startswith(">")
             if numbered or re.match(rf"\s*{_TAG}\s*:|[^=]*=>", argument):
                 self._shown(f"H|{value if numbered else argument}")
 

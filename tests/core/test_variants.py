@@ -24,6 +24,7 @@ RULES = [
     pytest.param("-{T|zh-cn:a;zh-tw:b}-x", "x", "x", id="title"),
     pytest.param("-{zh-cn:a -{zh-hans:in;zh-hant:IN}- b;zh-tw:c}-", "a in b", "c", id="nested"),
     pytest.param("-{zh-tw:b}- -{MAC=>zh-cn:WIN}-", "b WIN", "b WIN", id="any-form-where-mediawiki-shows-an-error"),
+    pytest.param("a\ufdd2b -{zh-cn:s;zh-tw:S}-\ufdd0", "ab s", "ab S", id="marks-of-ours-in-the-page"),
     pytest.param("-{never closed", "never closed", "never closed", id="unclosed-without-its-mark"),
     pytest.param("{{NoteTA|G1=IT|T=x|1=zh-cn:s;zh-tw:S|M=>zh-hk:W}}S M", "s M", "S W", id="note-not-in-mediawiki-itself"),
     pytest.param("<!-- -{zh-cn:s;zh-tw:S}- -->", "<!-- -{zh-cn:s;zh-tw:S}- -->", "<!-- -{zh-cn:s;zh-tw:S}- -->", id="comment"),

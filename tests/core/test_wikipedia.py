@@ -4,6 +4,7 @@ import bz2
 import gzip
 import re
 from collections.abc import Callable, Container, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from ditto_core import languages
 from ditto_core.errors import InvalidInput
 from ditto_core.knowledge.cleaning import articles
 from ditto_core.knowledge.dump import pages_from_dump
-from ditto_core.knowledge.wikipedia import to_article
+from ditto_core.knowledge.wikipedia import Stored, default_site, to_article
 from ditto_core.languages import Language
 from ditto_core.records import Article, Section
 
@@ -138,6 +139,14 @@ def test_pages_become_articles_in_worker_processes_and_a_slow_one_is_given_up_al
     assert [title for title, _ in found] == [*asked[:20], "Slow", *asked[20:], "Nobody"]
     reasons = {title: article for title, article in found if isinstance(article, str)}
     assert reasons == {"Slow": "article_too_slow", "Nobody": "article_missing"}
+
+
+def test_a_page_on_which_the_cleaner_breaks_is_given_up_alone() -> None:
+    whole = Stored("Ada", 0, "", "1", "2026-11-01T00:00:00Z", "wikitext", "Ada was a countess.", default_site(ENGLISH))
+    broken = replace(whole, title="Broken", site=None)  # type: ignore[arg-type]
+    found = dict(articles([("Broken", broken), ("Ada", whole)], "en", workers=1, limit_s=10.0))
+    assert found["Broken"] == "article_unreadable"
+    assert isinstance(found["Ada"], Article)
 
 
 def test_the_embedded_world_is_free_of_conditions(tmp_path: Path) -> None:

@@ -72,6 +72,7 @@ def test_markup_leaves_what_a_reader_sees(wikitext: str, expected: str) -> None:
         ("{{birth date and age|1815|12|10|df=y}}", "10 December 1815"),
         ("{{Birth date|1815|12}}", "December 1815"),
         ("{{birth date|1815}}", "1815"),
+        ("{{birth date|1815|²|3}}", "1815 ² 3"),
         ("{{convert|230|acre|ha}}", "230 acres"),
         ("{{convert|5|to|10|km|mi}}", "5 to 10 km"),
         ("{{cvt|6|ft|4|in|cm}}", "6 ft 4 in"),
