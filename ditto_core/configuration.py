@@ -40,7 +40,6 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
             "learning_rate": 1e-3,
             "min_learning_rate": 1e-4,
             "max_length": 1024,
-            "packing": False,
             "bf16": False,
             "gradient_checkpointing": False,
         },

@@ -202,7 +202,7 @@ class TrainingSettings(_Section):
     max_steps: int = Field(300, ge=1)
     """Optimizer steps (appendix C)."""
     global_batch: int = Field(128, ge=1)
-    """Conversations per step over all devices (appendix C)."""
+    """Conversations per step over all devices (appendix C); with `packing`, sequences."""
     device_batch: int = Field(1, ge=1)
     """Conversations per device and forward pass; the rest is gradient accumulation."""
     learning_rate: float = Field(2e-6, gt=0)
@@ -213,8 +213,8 @@ class TrainingSettings(_Section):
     """Share of steps (appendix C)."""
     max_length: int = Field(8192, ge=32)
     """Tokens per sequence (appendix C)."""
-    packing: bool = True
-    """Several conversations per sequence; pays with flash attention."""
+    packing: bool = False
+    """Several conversations per sequence; a step then counts sequences, so an epoch has fewer. Pays with flash attention."""
     bf16: bool = True
     """bfloat16 autocast; off on CPUs."""
     gradient_checkpointing: bool = True

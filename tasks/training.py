@@ -9,6 +9,7 @@ from prefect.cache_policies import NO_CACHE
 
 from ditto_core.dataset.publish import DatasetRef
 from ditto_core.errors import InvalidInput
+from ditto_core.generation.local_model import model_folder
 from ditto_core.settings import Settings
 from ditto_core.training import launch
 from ditto_core.training.run import TrainingResult, TrainingSpec
@@ -35,10 +36,12 @@ def tuned_model(settings: Settings) -> Mapping[str, Any]:
 def fine_tune(settings: Settings, name: str, dataset: DatasetRef) -> TrainingResult:
     """Fine-tune the seed LLM on the dataset; resumes from the last checkpoint of a killed run."""
     root = Path(settings.data_root)
-    seed = resources.resolve_model(resources.seed_llm(settings))
+    named = resources.seed_llm(settings)
+    seed = resources.resolve_model(named)
     folder = root / dataset.folder
     spec = TrainingSpec(
-        model=seed.model,
+        model=str(model_folder(seed.model, seed.revision)),
+        base=named.model,
         train=str(folder / "train.parquet"),
         validation=str(folder / "validation.parquet") if dataset.rows.get("validation") else "",
         output=str(root / "models" / name[:12]),

@@ -26,7 +26,7 @@ _ATTRIBUTED = ["title", "revision", "url", "licence"]
 _HUB_LICENCES = {"CC0 1.0": "cc0-1.0", "CC BY-SA 4.0": "cc-by-sa-4.0", "CC BY-SA 3.0": "cc-by-sa-3.0"}
 _SIZES = [(10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"), (10**7, "1M<n<10M")]
 # Who ran it and where says nothing about the rows, and a card is made to be published.
-_PRIVATE = frozenset({"contact", "base_url"})
+_PRIVATE = frozenset({"contact", "base_url", "replicas"})
 _SHOWN = 160
 """Characters of a rejected row in the card; `rejected.parquet` has all of it."""
 _KIND_COLUMNS = "roles | sessions | turns | role-specific | contrastive"
@@ -126,7 +126,7 @@ def _size(sessions: int) -> str:
 def _public(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _public(part) for key, part in value.items() if key not in _PRIVATE}
-    return value
+    return [_public(part) for part in value] if isinstance(value, list | tuple) else value
 
 
 def _statistics(counted: Summary, rows: Mapping[str, int]) -> list[str]:

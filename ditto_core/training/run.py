@@ -23,8 +23,6 @@ from ditto_core.training.rows import check_rows
 
 TEMPLATE = Path(__file__).with_name("chatml.jinja")
 """Our chat template: ChatML with markers around what the assistant says."""
-UNSHAPING = frozenset({"save_steps", "audit_rows", "accelerate"})
-"""Settings that leave the weights as they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +31,7 @@ class TrainingSpec:
 
     Attributes:
         model: Folder of the seed LLM.
+        base: What the settings call it: a folder, the hub id that the folder was fetched for, or a bundled seed's name.
         train: Parquet file with a column `messages` of {role, content}; other columns are ignored.
         validation: The same for the validation loss, or "" for none.
         output: Folder of the run; receives `model`, `training.json` and, until it ends, `checkpoints`.
@@ -40,6 +39,7 @@ class TrainingSpec:
     """
 
     model: str
+    base: str
     train: str
     validation: str
     output: str
@@ -137,10 +137,14 @@ def plan(spec: TrainingSpec) -> Run:
     files = [Path(name) for name in (spec.train, spec.validation, mixed_in) if name]
     for path in files:
         check_rows(path)
-    unshaping = (UNSHAPING - {"save_steps"}) if settings.keep == "best" else UNSHAPING
-    shaping = settings.model_dump(exclude={"model", "mix_in", *unshaping})  # these two by their bytes
+    shaping = settings.model_dump(exclude={"model", "mix_in", *unshaping(settings)})  # these two by their bytes
     data = [file_sha256(path) for path in files]
     return Run(spec, seed, stage_recipe("training", shaping, seed, data, file_digest([TEMPLATE])))
+
+
+def unshaping(settings: TrainingSettings) -> frozenset[str]:
+    """Names of the settings that leave the weights as they are; of the checkpoints, none does if the best one is kept."""
+    return frozenset({"audit_rows", "accelerate", *(() if settings.keep == "best" else ("save_steps",))})
 
 
 def accumulation(settings: TrainingSettings, world: int) -> int:
@@ -188,6 +192,7 @@ def dumps(run: Run) -> str:
     """A run as the file that the training process reads."""
     plain = {
         "model": run.spec.model,
+        "base": run.spec.base,
         "train": run.spec.train,
         "validation": run.spec.validation,
         "output": run.spec.output,

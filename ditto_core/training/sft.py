@@ -121,22 +121,25 @@ def _prepare(run: Run) -> tuple[Any, dict[str, Any]]:
     sample = mask_rows(run.spec.train, _numbered(rows, stride), chat, settings.max_length)
     audited = audit(as_trained(trainer.train_dataset, list(sample), chat), chat.decode)
     if trainer.is_world_process_zero():
-        _tell(arguments, counts, audited, chat)
+        _tell(arguments, counts, len(trainer.train_dataset), audited, chat)
     shown = asdict(counts) | {"trained_token_share": counts.trained_share, "audited_rows": audited, "template": chat.source}
-    return trainer, shown
+    return trainer, shown | {"sequences": len(trainer.train_dataset)}
 
 
 def _count(name: str, rows: pa.Table, chat: Chat, max_length: int) -> MaskCounts:
     return count(mask_rows(name, _numbered(rows), chat, max_length), max_length)
 
 
-def _tell(arguments: Any, counts: MaskCounts, audited: int, chat: Chat) -> None:
+def _tell(arguments: Any, counts: MaskCounts, sequences: int, audited: int, chat: Chat) -> None:
     """Say what is about to be trained, in two lines of the log."""
     passes, batch, world = arguments.gradient_accumulation_steps, arguments.per_device_train_batch_size, arguments.world_size
-    _print(note=f"{batch * world * passes} conversations a step: {batch} at once on {world} device(s), {passes} passes")
+    size = batch * world * passes
+    unit, packed = ("sequences", f" packed into {sequences} sequences") if arguments.packing else ("conversations", "")
+    epochs = arguments.max_steps * size / sequences
+    _print(note=f"{size} {unit} a step: {batch} at once on {world} device(s), {passes} passes; {epochs:.1f} epochs in all")
     _print(
-        note=f"{counts.rows} conversations, {counts.cut_rows} of them cut; {counts.trained_share:.1%} of {counts.tokens} tokens "
-        f"are trained; the mask of {audited} rows was read back and is right; chat template: {chat.source}"
+        note=f"{counts.rows} conversations{packed}, {counts.cut_rows} of them cut; {counts.trained_share:.1%} of {counts.tokens} "
+        f"tokens are trained; the mask of {audited} rows was read back and is right; chat template: {chat.source}"
     )
 
 

@@ -153,6 +153,16 @@ def test_the_card_counts_attributes_and_names_nobody_s_mail(tmp_path: Path) -> N
     assert "ada@example.org" not in card
 
 
+def test_the_card_names_nobody_s_servers(tmp_path: Path) -> None:
+    server = {"base_url": "http://gpu.example.org/v1", "replicas": ["http://second.example.org/v1"], "model": "m"}
+    settings = {"generation": server, "evaluation": {"models": [{"name": "theirs", "generation": server}]}}
+    store = ShardStore(tmp_path)
+    folder = publish.publish(store, "r", [shard(store, "en-0000", *ROWS)], {}, settings, session_lines).folder
+    card = (tmp_path / folder / "README.md").read_text()
+    assert '"name": "theirs"' in card
+    assert "example.org/v1" not in card
+
+
 def test_articles_under_several_licences_are_not_called_by_one(tmp_path: Path) -> None:
     card = (make(tmp_path, row("Q1"), replace(row("Q2"), licence="CC0 1.0")) / "README.md").read_text()
     assert "\nlicense: other\n" in card

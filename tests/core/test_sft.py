@@ -259,7 +259,7 @@ def test_the_best_step_is_kept_and_the_log_says_what_was_trained(
     assert record["eval_loss"] == pytest.approx(min(by_step.values()), abs=1e-6)
     assert by_step[record["kept_step"]] == min(by_step.values())
     assert record["rows"] == 24 + 8
-    assert adapted[1][0] == "4 conversations a step: 2 at once on 1 device(s), 2 passes"
+    assert adapted[1][0] == "4 conversations a step: 2 at once on 1 device(s), 2 passes; 0.4 epochs in all"
     assert "32 conversations, 0 of them cut" in adapted[1][1]
     card = (folder / "adapted/model/README.md").read_text()
     assert f"kept: step {record['kept_step']}" in card
@@ -280,7 +280,7 @@ def test_two_processes_by_a_configuration_file_train_the_same_batches(
 ) -> None:
     notes: list[str] = []
     result = launch.fine_tune(spec(folder, "two", accelerate=two_processes(folder)), lambda _: None, notes.append)
-    assert notes[0] == "4 conversations a step: 2 at once on 2 device(s), 1 passes"
+    assert notes[0] == "4 conversations a step: 2 at once on 2 device(s), 1 passes; 1.0 epochs in all"
     assert [loss for _, loss in result.losses] == pytest.approx([loss for _, loss in undisturbed[0].losses], abs=2e-3)
 
 

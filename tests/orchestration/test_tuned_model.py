@@ -13,7 +13,7 @@ from ditto_core.records import Example, Split
 from ditto_core.settings import DatasetSettings, Settings
 from ditto_core.shards import ShardKey, ShardRef, ShardStore
 from flows import evaluation, measuring
-from tasks import handover, recipes, training
+from tasks import handover, recipes, resources, training
 
 
 @pytest.fixture
@@ -64,6 +64,35 @@ def test_a_model_of_an_earlier_dataset_is_never_examined_in_silence(settings: Se
 
     with pytest.raises(InvalidInput, match=r"trained on another dataset than 'datasets/new'.* Run `ditto train`"):
         training.tuned_model(settings)
+
+
+@pytest.mark.parametrize(
+    ("engine", "other", "revision"),
+    [("auto", "", "2026-11"), ("auto", "example/other", ""), ("chat-api", "", ""), ("chat-api", "example/other", "")],
+)
+def test_a_revision_names_no_version_of_another_model_nor_of_one_behind_a_server(
+    settings: Settings, engine: str, other: str, revision: str
+) -> None:
+    given = {"engine": engine, "model": "example/seed", "revision": "2026-11"}
+    chosen = settings.model_copy(
+        update={
+            "generation": settings.generation.model_copy(update=given),
+            "training": settings.training.model_copy(update={"model": other}),
+        }
+    )
+    seed = resources.seed_llm(chosen)
+    assert (seed.model, seed.revision, seed.engine) == (other or "example/seed", revision, "auto")
+
+
+def test_more_checkpoints_make_no_other_model_unless_the_best_of_them_is_kept(settings: Settings) -> None:
+    def recipe(**changes: object) -> str:
+        return recipes.training_recipe(
+            settings.model_copy(update={"training": settings.training.model_copy(update={"lora_rank": 4, **changes})})
+        )
+
+    assert (
+        recipe(save_steps=5) == recipe(save_steps=10) != recipe(save_steps=10, keep="best") != recipe(save_steps=5, keep="best")
+    )
 
 
 def test_without_a_training_the_command_is_named(settings: Settings) -> None:
