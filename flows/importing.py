@@ -27,7 +27,8 @@ def bring_in(settings: Settings, sources: Sequence[Path], language: str) -> tupl
     """Read files or folders and publish their conversations as a dataset.
 
     Known are our own dataset folders, Parquet with a column `messages`, and JSON Lines as ShareGPT, Alpaca, `messages` or the
-    authors' WikiRoleEval files. A line that cannot be used is counted by name and kept in rejected.parquet.
+    authors' WikiRoleEval files. A line that cannot be used is counted by name and kept in rejected.parquet. Each language has a
+    shard of its own, so that its sessions are judged in it.
 
     Args:
         language: Of rows that do not say theirs.
@@ -37,23 +38,26 @@ def bring_in(settings: Settings, sources: Sequence[Path], language: str) -> tupl
     """
     files = [file for source in sources for file in _files(source)]
     store = ShardStore.of(settings)
-    inputs = inputs_digest({file.name: file_sha256(file) for file in files})
+    inputs = inputs_digest({f"{number} {file.name}": file_sha256(file) for number, file in enumerate(files)})
     shares = {"validation": settings.dataset.validation_share, "test": settings.dataset.test_share}
     recipe = stage_recipe("dataset", {"imported": inputs, "language": language, "shares": shares})
-    ledger = Ledger()
-    key = ShardKey("examples", recipe, f"{language}-0000", inputs)
-    shard = store.find(key) or store.write(key, Example, _rows(files, language, settings, ledger), ledger)
-    account = store.ledger(shard)
-    if not shard.rows:
+    read = _by_language(files, language, settings)
+    account = Ledger.total(ledger for _, ledger in read.values())
+    if not account.ok:
         reasons = ", ".join(f"{reason} {number}" for reason, number in account.failed.items()) or "no line"
         raise InvalidInput(
             f"there is no conversation in {', '.join(str(file) for file in files[:5])} ({reasons}). Expected JSON Lines with "
             f"'messages', 'conversations' (ShareGPT), 'instruction' (Alpaca) or 'prompts' (WikiRoleEval), or such Parquet."
         )
+    shards = {}
+    for code, (rows, ledger) in sorted(read.items()):
+        key = ShardKey("examples", recipe, f"{code}-0000", inputs)
+        shards[code] = [store.find(key) or store.write(key, Example, rows, ledger)]
+    made = [shard for (shard,) in shards.values()]
     shown = {"imported": [file.name for file in files]}
-    dataset = publish.publish(store, recipe, [shard], {"import": [shard]}, shown, wikiroleeval.write_test, needed=())
+    dataset = publish.publish(store, recipe, made, {"import": made}, shown, wikiroleeval.write_test, needed=())
     chosen = settings.model_copy(update={"dataset": settings.dataset.model_copy(update={"imported": dataset.folder})})
-    handover.leave(settings, "examples", recipes.dataset_recipe(chosen), {language: [shard]})
+    handover.leave(settings, "examples", recipes.dataset_recipe(chosen), shards)
     handover.leave_value(settings, "dataset", recipes.dataset_recipe(chosen), {"folder": dataset.folder})
     return dataset, account
 
@@ -68,15 +72,22 @@ def _files(source: Path) -> list[Path]:
     raise InvalidInput(f"{str(source)!r} is no file or folder with {', '.join(_SUFFIXES)} files")
 
 
-def _rows(files: Sequence[Path], language: str, settings: Settings, ledger: Ledger) -> Iterator[Example]:
+def _by_language(files: Sequence[Path], language: str, settings: Settings) -> dict[str, tuple[list[Example], Ledger]]:
+    """The rows of each language and their account; what cannot be used is counted with the rows that do not say theirs."""
+    found: dict[str, tuple[list[Example], Ledger]] = {}
     for file in files:
         for number, (raw, line) in enumerate(_lines(file), 1):
-            ledger.inputs += 1
             try:
-                yield _row(line, raw, language, settings)
-                ledger.ok += 1
+                row = _row(line, raw, language, settings)
             except RowFailed as error:
+                _, ledger = found.setdefault(language, ([], Ledger()))
                 ledger.fail(f"{file.name} {number}", RowFailed(error.reason, str(error), raw=raw))
+            else:
+                rows, ledger = found.setdefault(row.language, ([], Ledger()))
+                rows.append(row)
+                ledger.ok += 1
+            ledger.inputs += 1
+    return found
 
 
 def _row(line: Any, raw: str, language: str, settings: Settings) -> Example:

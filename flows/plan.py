@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from ditto_core import languages
-from ditto_core.dataset import publish
-from ditto_core.errors import InvalidInput
+from ditto_core.errors import DittoError, InvalidInput
+from ditto_core.evaluation import wikiroleeval
+from ditto_core.evaluation.scores import METRICS
 from ditto_core.recipe import digest
 from ditto_core.records import Profile
 from ditto_core.settings import Settings
@@ -41,10 +42,13 @@ def plan(settings: Settings, *, tokens_per_second: float | None = None, budget: 
         rows = [
             _row(settings, "collect", "profiles", recipes.knowledge_recipe(settings), "asks what the snapshot lacks"),
             _simulation(settings, tokens_per_second),
-            _row(settings, "assemble", "examples", made, "no request"),
-            _training(settings),
+            _assembly(settings, made),
+            _training(settings, made),
             _evaluation(settings, made),
         ]
+        for before, row in itertools.pairwise(rows[2 if settings.dataset.imported else 0 : -1]):
+            if row["state"] == "cached" and before["state"] != "cached":
+                row |= {"state": "stale", "why": f"{before['stage']} is {before['state']}"}
     finally:
         resources.release()
     needed = rows[1].get("prompt_tokens", 0) + rows[1].get("new_tokens", 0)
@@ -56,7 +60,8 @@ def plan(settings: Settings, *, tokens_per_second: float | None = None, budget: 
     return rows
 
 
-def _row(settings: Settings, stage: str, output: str, recipe: str, cost: str) -> Row:
+def _row(settings: Settings, stage: str, output: str, recipe: str, cost: str, made_of: tuple[str, str] | None = None) -> Row:
+    """One row; `made_of` is the output of the stage before, and its recipe."""
     try:
         value = handover.take_value(settings, output, recipe, stage)
     except InvalidInput:
@@ -64,6 +69,8 @@ def _row(settings: Settings, stage: str, output: str, recipe: str, cost: str) ->
         if before is None:
             return {"stage": stage, "state": "missing", "why": f"no {output} yet; {cost}"}
         return {"stage": stage, "state": "stale", "why": f"{_changes(settings, output, before)}; {cost}"}
+    if made_of and not handover.is_made_of(settings, output, recipe, handover.take(settings, *made_of, "")):
+        return {"stage": stage, "state": "stale", "why": f"the {made_of[0]} changed; {cost}"}
     return {"stage": stage, "state": "cached", "why": _where(settings, output, recipe, value)}
 
 
@@ -112,19 +119,36 @@ def _simulation(settings: Settings, tokens_per_second: float | None) -> Row:
         f"about {needed.requests:,} requests, {needed.prompt_tokens:,} tokens in and {needed.new_tokens:,} out, {time}, and more "
         f"where lists of questions cannot be read and are drawn again; what the memo knows is free"
     )
-    row = _row(settings, "simulate", "dialogues", recipe, cost)
+    row = _row(settings, "simulate", "dialogues", recipe, cost, ("profiles", recipes.knowledge_recipe(settings)))
     if row["state"] == "cached":
         return row
     counts = {"requests": needed.requests, "prompt_tokens": needed.prompt_tokens, "new_tokens": needed.new_tokens}
     return row | counts | ({"seconds": round(needed.new_tokens / rate)} if rate else {})
 
 
-def _training(settings: Settings) -> Row:
-    """The row of train; a model that only a server knows can be planned for, though not tuned."""
+def _assembly(settings: Settings, made: str) -> Row:
+    """The row of assemble; an imported dataset is made of nothing here."""
+    simulated = ("dialogues", recipes.simulation_recipe(settings))
     try:
-        return _row(settings, "train", "model", recipes.training_recipe(settings), f"{settings.training.max_steps} steps")
+        return _row(settings, "assemble", "examples", made, "no request", None if settings.dataset.imported else simulated)
+    except InvalidInput as error:
+        return {"stage": "assemble", "state": "stale", "why": str(error)}
+
+
+def _training(settings: Settings, made: str) -> Row:
+    """The row of train; a model that only a server knows can be planned for, though not tuned."""
+    steps = f"{settings.training.max_steps} steps"
+    try:
+        recipe = recipes.training_recipe(settings)
+        row = _row(settings, "train", "model", recipe, steps)
+        if row["state"] != "cached":
+            return row
+        model, dataset = (handover.take_value(settings, *left, "") for left in (("model", recipe), ("dataset", made)))
     except InvalidInput as error:
         return {"stage": "train", "state": "missing", "why": str(error)}
+    if model["dataset"] != dataset["folder"]:
+        return {"stage": "train", "state": "stale", "why": f"the dataset changed; {steps}"}
+    return row
 
 
 def _estimate(settings: Settings) -> Estimate:
@@ -151,10 +175,33 @@ def _last_rate(settings: Settings) -> float | None:
 
 def _evaluation(settings: Settings, made: str) -> Row:
     try:
-        folder = str(handover.take_value(settings, "dataset", made, "assemble")["folder"])
-    except InvalidInput:
-        return {"stage": "evaluate", "state": "missing", "why": "requests are known after assemble"}
-    dataset = publish.find(Path(settings.data_root), folder)
-    sessions = dataset.rows["test"] if dataset else 0
-    most = 2 * sessions * settings.dataset.test_questions
-    return {"stage": "evaluate", "state": "open", "why": f"{sessions} sessions, at most {most} requests; answered ones are free"}
+        turns = _test_turns(settings, made)
+    except DittoError as error:
+        return {"stage": "evaluate", "state": "missing", "why": str(error)}
+    chosen = settings.evaluation
+    answers = (2 + len(chosen.models)) * chosen.runs * sum(turns)  # the model before and after, and others
+    asked = [f"{answers:,} requests for answers"]
+    if chosen.judge == "llm":
+        verdicts = 2 * answers * chosen.votes * len(METRICS)  # what cannot be read is asked for once more
+        asked.append(f"at most {verdicts:,} for verdicts")
+    if chosen.mt_bench:
+        asked.append("and MT-Bench's")
+    why = f"{len(turns):,} sessions, {', '.join(asked)}; what the memo knows is free"
+    return {"stage": "evaluate", "state": "open", "why": why}
+
+
+def _test_turns(settings: Settings, made: str) -> list[int]:
+    """Turns of each session that `evaluate` plays."""
+    if settings.evaluation.test_file:
+        path = Path(settings.evaluation.test_file)
+        try:
+            sessions, _ = wikiroleeval.read_test(path.read_text("utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise InvalidInput(f"cannot read evaluation.test_file {str(path)!r}: {error}") from error
+        if not sessions:
+            raise InvalidInput(f"evaluation.test_file {str(path)!r} holds no session in WikiRoleEval's format")
+        return [len(session.kinds) for session in sessions]
+    store = ShardStore.of(settings)
+    examples = handover.take(settings, "examples", made, "assemble")
+    tables = [store.read_table(ref, ["split", "kinds"]) for refs in examples.values() for ref in refs]
+    return [len(row["kinds"]) for table in tables for row in table.to_pylist() if row["split"] == "test"]

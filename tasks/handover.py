@@ -12,6 +12,7 @@ from typing import Any
 from ditto_core.dataset import publish
 from ditto_core.dataset.publish import DatasetRef
 from ditto_core.errors import InvalidInput
+from ditto_core.recipe import digest
 from ditto_core.settings import Settings
 from ditto_core.shards import ShardRef, write_text
 
@@ -19,16 +20,32 @@ Shards = Mapping[str, Sequence[ShardRef]]
 """Language -> its shards, in order."""
 
 
-def leave(settings: Settings, stage: str, recipe: str, shards: Shards) -> None:
-    """Record the finished shards of a stage."""
-    leave_value(settings, stage, recipe, {language: [asdict(ref) for ref in refs] for language, refs in shards.items()})
+def leave(settings: Settings, stage: str, recipe: str, shards: Shards, made_of: Shards | None = None) -> None:
+    """Record the finished shards of a stage, and those of the stage before that they were made of."""
+    value = {language: [asdict(ref) for ref in refs] for language, refs in shards.items()}
+    leave_value(settings, stage, recipe, value, "" if made_of is None else digest_of(made_of))
 
 
-def leave_value(settings: Settings, stage: str, recipe: str, value: Mapping[str, Any]) -> None:
-    """Record what a stage made that is no shard, such as a folder; and, for `ditto plan`, by which settings."""
+def leave_value(settings: Settings, stage: str, recipe: str, value: Mapping[str, Any], made_of: str = "") -> None:
+    """Record what a stage made that is no shard, such as a folder; and, for `ditto plan`, by which settings and of what."""
     path = _path(settings, stage, recipe)
-    write_text(path.with_suffix(".settings.json"), settings.model_dump_json(indent=1) + "\n")
+    origin = settings.model_dump(mode="json") | {"made_of": made_of}
+    write_text(path.with_suffix(".settings.json"), json.dumps(origin, indent=1) + "\n")
     write_text(path, json.dumps(value, indent=1, sort_keys=True) + "\n")
+
+
+def digest_of(shards: Shards) -> str:
+    """What names the content of a stage's shards."""
+    return digest({language: [ref.sha256 for ref in refs] for language, refs in shards.items()})
+
+
+def is_made_of(settings: Settings, stage: str, recipe: str, shards: Shards) -> bool:
+    """Whether what a stage left for these settings was made of these shards; of what is not said, that is taken on trust."""
+    try:
+        origin = json.loads(_path(settings, stage, recipe).with_suffix(".settings.json").read_text("utf-8"))
+    except (FileNotFoundError, ValueError):
+        return True
+    return origin.get("made_of", "") in ("", digest_of(shards))
 
 
 def take(settings: Settings, stage: str, recipe: str, command: str) -> Shards:

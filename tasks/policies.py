@@ -35,7 +35,9 @@ def results_folder(settings: Settings) -> Path:
 
 
 class VerifiedShard(CachePolicy):
-    """Cache by `ShardKey`, and only while the shard's file is intact.
+    """Cache by `ShardKey`, and only while the reference that was kept is that of the shard's file, and the file intact.
+
+    With a shared store another machine may have finished the shard since: its file has other bytes then.
 
     Reads the task's parameters `key` and `settings`. Never raises: Prefect would then run uncached in silence.
     """
@@ -53,15 +55,16 @@ class VerifiedShard(CachePolicy):
         assert isinstance(settings, Settings)
         name = digest(key)
         record = results_folder(settings) / name
-        if record.exists() and not _is_there(key, settings):
+        if record.exists() and not _is_of(record, key, settings):
             record.unlink(missing_ok=True)
         return name
 
 
-def _is_there(key: ShardKey, settings: Settings) -> bool:
+def _is_of(record: Path, key: ShardKey, settings: Settings) -> bool:
     try:
-        return ShardStore.of(settings).find(key) is not None
-    except DittoError:  # of the shared store; the task meets it again, and is then retried or fails by that name
+        found = ShardStore.of(settings).find(key)
+        return found is not None and found.sha256 in record.read_text("utf-8")
+    except (DittoError, OSError):  # of the shared store, say; the task meets it again, and is then retried or fails by that name
         return False
 
 

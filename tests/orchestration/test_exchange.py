@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -15,11 +16,15 @@ import pyarrow.parquet as pq
 import pytest
 from fixtures.sft_world import make_model
 from fixtures.tiny_model import make_tiny_model
+from huggingface_hub import constants
 
 from ditto_core import configuration
 from ditto_core.errors import InvalidInput
+from ditto_core.records import Example
 from ditto_core.settings import Settings
+from ditto_core.shards import ShardStore
 from flows import exporting, importing
+from tasks import handover, recipes
 
 ROOT = Path(__file__).parents[2]
 Ditto = Callable[..., dict[str, Any]]
@@ -77,6 +82,31 @@ def test_lines_of_others_become_a_dataset_and_the_lost_ones_are_kept(brought: tu
     assert [session["system"] for session in sessions if session["meta"]["label"]] == [AUTHORS["system"]]
 
 
+def test_files_with_one_name_are_all_read_and_in_their_combination(tmp_path: Path) -> None:
+    files = []
+    for number in range(2):
+        (tmp_path / str(number)).mkdir()
+        files.append(
+            write_lines(tmp_path / str(number) / "train.jsonl", *map(conversation, range(20 * number, 20 * number + 20)))
+        )
+    both, first, second = (importing.bring_in(settings_of(tmp_path), chosen, "en")[1] for chosen in (files, files[:1], files[1:]))
+    assert [ledger.ok for ledger in (both, first, second)] == [40, 20, 20]
+
+
+def test_every_language_of_a_file_has_shards_of_its_own_in_which_it_is_judged(tmp_path: Path) -> None:
+    chinese = AUTHORS | {"system": "你是埃达，数学家。", "meta": {"label": "埃达", "lang": "zh"}}
+    file = write_lines(tmp_path / "in.jsonl", *map(conversation, range(10)), AUTHORS, chinese)
+    dataset, ledger = importing.bring_in(settings_of(tmp_path), [file], "en")
+    assert ledger.ok == 12
+    chosen = settings_of(tmp_path, dataset.folder)
+    left = handover.take(chosen, "examples", recipes.dataset_recipe(chosen), "import")
+    store = ShardStore(tmp_path)
+    assert {code: {row.language for ref in refs for row in store.read(ref, Example)} for code, refs in left.items()} == {
+        "en": {"en"},
+        "zh": {"zh"},
+    }
+
+
 @pytest.mark.parametrize("form", ["sharegpt", "alpaca"])
 def test_what_was_exported_comes_back_the_same(brought: tuple[Settings, Path], tmp_path: Path, form: str) -> None:
     settings, folder = brought
@@ -115,35 +145,59 @@ def test_a_file_without_conversations_is_told(tmp_path: Path, name: str, content
     assert not (tmp_path / "root/datasets").exists()
 
 
+@pytest.fixture
+def on_the_hub(tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The id of a model that was fetched from the hub before, where there is no network now."""
+    fetched = tmp_path / "hub/models--example--tiny"
+    shutil.copytree(tiny, fetched / "snapshots/0123abc")
+    (fetched / "refs").mkdir()
+    (fetched / "refs/main").write_text("0123abc")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    return "example/tiny"
+
+
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_tiny_model(tmp_path_factory.mktemp("tiny"))
 
 
-def training_on(folder: str, model: Path, **more: Any) -> list[str]:
+def training_on(folder: str, model: str, **more: Any) -> list[str]:
     chosen = {"max_steps": 1, "global_batch": 2, "device_batch": 1, "max_length": 512} | more
-    options = [f"training={json.dumps({'model': str(model), **chosen})}", f"dataset.imported={folder}"]
+    options = [f"training={json.dumps({'model': model, **chosen})}", f"dataset.imported={folder}"]
     options += ['evaluation={"max_answer_tokens": 8, "bootstrap": 100}', "shards=1"]
     return [word for option in options for word in ("--set", option)]
 
 
-def test_an_imported_dataset_is_trained_on_and_evaluated(ditto: Ditto, tmp_path: Path, tiny: Path) -> None:
-    sharegpt = write_lines(tmp_path / "sharegpt.jsonl", *map(conversation, range(40)), AUTHORS)
+def test_without_a_test_session_nothing_is_evaluated(ditto: Ditto, tmp_path: Path, tiny: Path) -> None:
+    none_held_out = "dataset.test_share=0"
+    file = write_lines(tmp_path / "in.jsonl", *map(conversation, range(10)))
+    folder = ditto("import", tmp_path, str(file), "--set", none_held_out)["output"]
+    assert "has no test session" in ditto("evaluate", tmp_path, *training_on(folder, str(tiny)), code=2)["error"]
+
+
+def test_an_imported_dataset_is_trained_on_and_evaluated(ditto: Ditto, tmp_path: Path, on_the_hub: str) -> None:
+    again = AUTHORS | {"prompts": ["Where do you live?", "Who is Batman?"]}
+    sharegpt = write_lines(tmp_path / "sharegpt.jsonl", *map(conversation, range(40)), AUTHORS, again)
     said = ({"instruction": f"Who is A{n}?", "output": f"I am A{n}.", "system": f"You are A{n}."} for n in range(10))
     nothing = ditto("import", tmp_path, str(write_lines(tmp_path / "empty.jsonl")), code=2)
     assert "there is no conversation in" in nothing["error"]
     folder = ditto("import", tmp_path, str(sharegpt), str(write_lines(tmp_path / "alpaca.jsonl", *said)))["output"]
-    options = training_on(folder, tiny)
+    options = training_on(folder, on_the_hub)
     trained = ditto("train", tmp_path, *options)
     assert trained["steps"] == 1
+    (card,) = tmp_path.glob("models/*/model/README.md")
+    assert "base_model: example/tiny" in card.read_text()
+    assert "| started from | example/tiny, weights" in card.read_text()
     found = ditto("evaluate", tmp_path, *options)
     assert set(found["scores"]) == {"before", "after"}
     assert found["ledger"]["inputs"] == sum(
         (found["ledger"]["ok"], *found["ledger"]["failed"].values(), *found["ledger"]["filtered"].values())
     )
-    played = (Path(found["report"]).parent / "predictions-after.jsonl").read_text()
-    assert AUTHORS["system"] in played
-    assert len(played.splitlines()) == len(messages(tmp_path / folder, "test"))
+    for what in ("predictions", "judged"):  # also sessions that others play under the same line of identity
+        played = (Path(found["report"]).parent / f"{what}-after.jsonl").read_text()
+        assert AUTHORS["system"] in played
+        assert len(played.splitlines()) == len(messages(tmp_path / folder, "test"))
 
 
 @pytest.mark.parametrize(
@@ -163,7 +217,7 @@ def test_what_cannot_be_trained_is_told_by_the_command_and_leaves_no_model(
         make_model(tmp_path / "no-chatml", ("<pad>", "<end>"))
     file = write_lines(tmp_path / "in.jsonl", *map(conversation, rows))
     folder = importing.bring_in(settings_of(tmp_path), [file], "en")[0].folder
-    assert problem in ditto("train", tmp_path, *training_on(folder, models[model], **changes), code=2)["error"]
+    assert problem in ditto("train", tmp_path, *training_on(folder, str(models[model]), **changes), code=2)["error"]
     assert not list(tmp_path.glob("models/*/model"))
 
 

@@ -1,8 +1,9 @@
 """A shared store: what one machine made, another finds, on a disk, in memory and on a real S3-compatible server."""
 
+import json
 import uuid
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -45,10 +46,10 @@ def there(tmp_path: Path, url: str) -> ShardStore:
     return ShardStore(tmp_path / "there", ObjectStore(url))
 
 
-def write(store: ShardStore, *, lost: str = "response_cut") -> ShardRef:
-    ledger = Ledger(inputs=3, ok=2)
+def write(store: ShardStore, *, lost: str = "response_cut", rows: Sequence[Section] = ROWS) -> ShardRef:
+    ledger = Ledger(inputs=len(rows) + 1, ok=len(rows))
     ledger.fail("a row", RowFailed(lost, "", raw="as it came"))
-    return store.write(KEY, Section, ROWS, ledger)
+    return store.write(KEY, Section, rows, ledger)
 
 
 def test_a_shard_of_one_machine_is_found_by_another(here: ShardStore, there: ShardStore) -> None:
@@ -130,6 +131,23 @@ def test_a_shard_that_another_machine_finished_later_replaces_ours(here: ShardSt
     ref = write(there)
     assert list(here.read(ref, Section)) == ROWS
     assert here.find(KEY) == ref
+
+
+def test_a_kept_reference_is_a_miss_once_another_machine_has_finished_the_shard(
+    here: ShardStore, there: ShardStore, url: str
+) -> None:
+    settings = configuration.load("demo", data_root=str(here.data_root)).model_copy(update={"shared_store": url})
+    record = results_folder(settings) / digest(KEY)
+    record.parent.mkdir(parents=True)
+
+    def is_kept(ref: ShardRef) -> bool:
+        record.write_text(json.dumps({"result": asdict(ref)}))
+        assert VerifiedShard().compute_key(None, {"key": KEY, "settings": settings}, {}) == digest(KEY)  # type: ignore[arg-type]
+        return record.exists()
+
+    ours, theirs = write(here, lost="engine_unavailable", rows=ROWS[:1]), write(there)
+    assert not is_kept(ours)
+    assert is_kept(theirs)
 
 
 def test_a_discarded_shard_is_missing_on_every_machine(here: ShardStore, there: ShardStore) -> None:
