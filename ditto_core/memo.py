@@ -3,7 +3,8 @@
 In:   completions, each under the row key of its request.
 Out:  the same, to any thread, process or host that asks with that key; counts of what is kept and of what it saved.
 
-Completions are committed in groups, at most 0.2 s behind, so a kill -9 costs what was in flight and no more. SQLite by default;
+Completions are committed in groups, some hundredths of a second behind, and handed out only then: a kill -9 costs what was in
+flight and no more, and of two processes that asked the same at once both are told what the memo holds. SQLite by default;
 PostgreSQL when several hosts share one memo (SQLAlchemy Core, same tables). `memoised.py` puts it in front of an engine.
 """
 
@@ -11,24 +12,30 @@ import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from ditto_core.errors import InvalidInput
+from ditto_core.errors import DittoError, InvalidInput, SourceUnavailable
 from ditto_core.generation.requests import Completion
 
-_GROUP_SECONDS = 0.2
+_GROUP_SECONDS = 0.02  # replies wait for it
 _GROUP_ROWS = 10_000
 _LOOKUP_ROWS = 500
 _CONNECTIONS = 8
 _LOCKED_S = 60  # for other processes' locks on a SQLite file
 _LONGEST_WAIT_S = 600.0  # for a connection; hundreds of threads share them, each for less than a millisecond
+_AWAY_S = 60.0  # for a server that restarts, or another that takes its place
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0
+
+T = TypeVar("T")
+Told = Callable[[Completion | DittoError], None]
+"""Is told what the memo holds, or why it could not keep it. Called from another thread, and never waits."""
 
 _METADATA = sa.MetaData()
 _COMPLETIONS = sa.Table(
@@ -78,15 +85,24 @@ class Kept:
     hits: int
 
 
+@dataclass(frozen=True, slots=True)
+class _New:
+    """A completion on its way into the memo, and who is told once it is there."""
+
+    completion: Completion
+    row: dict[str, Any]
+    kept: Told
+
+
 class Memo:
-    """The store of completions. Safe to use from many threads and processes.
+    """The store of completions. Safe to use from many threads and processes. A server that goes away is waited for.
 
     Raises:
         InvalidInput: The database cannot be reached, or it is not a memo.
     """
 
     def __init__(self, url: str) -> None:
-        self._shown = sa.engine.make_url(url).render_as_string(hide_password=True) if "://" in url else url
+        self._shown = _without_password(url) if "://" in url else url
         with self._explained():
             self._engine = sa.create_engine(
                 url,
@@ -98,11 +114,10 @@ class Memo:
             if self._engine.dialect.name == "sqlite":
                 sa.event.listen(self._engine, "connect", _tune_sqlite)
             self._prepare()
-        self._pending: dict[str, tuple[Completion, dict[str, Any]]] = {}
-        self._queue: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[_New | None] = queue.SimpleQueue()
         self._closing = threading.Event()
-        self._lock = threading.Lock()
-        self._broken: Exception | None = None
+        self._lock = threading.Lock()  # nothing is queued after the None that ends the writer
+        self._broken: InvalidInput | None = None
         self._writer = threading.Thread(target=self._write_groups, name="memo-writer", daemon=True)
         self._writer.start()
 
@@ -111,26 +126,18 @@ class Memo:
 
         Raises:
             InvalidInput: The database is damaged or gone.
+            SourceUnavailable: Its server does not answer.
         """
-        with self._lock:
-            found = {key: self._pending[key][0] for key in keys if key in self._pending}
-        missing = [key for key in keys if key not in found]
-        with self._explained(), self._engine.connect() as connection:
-            for start in range(0, len(missing), _LOOKUP_ROWS):
-                part = missing[start : start + _LOOKUP_ROWS]
-                rows = connection.execute(sa.select(_COMPLETIONS).where(_COMPLETIONS.c.key.in_(part)))
-                for row in rows:
-                    found[row.key] = Completion(row.key, row.text, row.finish_reason, row.prompt_tokens, row.completion_tokens)
-        return found
+        with self._explained():
+            return self._transact(lambda connection: _known(connection, keys))
 
-    def store(self, completion: Completion, *, purpose: str, weights: str) -> None:
-        """Keep a completion; it is on disk at most 0.2 s later.
+    def store(self, completion: Completion, *, purpose: str, weights: str, kept: Told) -> None:
+        """Keep a completion.
 
-        Raises:
-            InvalidInput: An earlier group could not be written, such as on a full disk.
+        Once it is on disk, `kept` is told what the memo holds under its key: this completion, or that of another process which
+        was first. An InvalidInput in its place says that the database cannot be written, such as on a full disk, and a
+        SourceUnavailable that its server does not answer.
         """
-        if self._broken is not None:
-            raise self._broken
         row = {
             "key": completion.key,
             "text": completion.text,
@@ -141,8 +148,11 @@ class Memo:
             "weights": weights,
         }
         with self._lock:
-            self._pending[completion.key] = (completion, row)
-        self._queue.put(row)
+            closed = self._closing.is_set()
+            if not closed:
+                self._queue.put(_New(completion, row, kept))
+        if closed:
+            kept(SourceUnavailable(f"the memo at {self._shown!r} was closed before a reply came; run the command again."))
 
     def add_traffic(self, weights: str, calls: Mapping[str, int], hits: Mapping[str, int]) -> None:
         """Add up what a run asked of a model, by purpose."""
@@ -156,8 +166,8 @@ class Memo:
             for purpose in sorted({*calls, *hits})
         ]
         if rows:
-            with self._explained(), self._engine.begin() as connection:
-                connection.execute(statement, rows)
+            with self._explained():
+                self._transact(lambda connection: connection.execute(statement, rows))  # twice if it went away at the commit
 
     def kept(self) -> list[Kept]:
         """What is kept, by stage and model."""
@@ -189,7 +199,7 @@ class Memo:
         """Keep completions of another memo; those whose key is known stay as they are. Returns how many were new."""
         if not rows:
             return 0
-        unique = list({row["key"]: dict(row) for row in rows}.values())
+        unique = _in_order({row["key"]: dict(row) for row in rows})
         statement = self._insert(_COMPLETIONS).on_conflict_do_nothing(index_elements=["key"])
         with self._explained(), self._engine.begin() as connection:
             before = connection.scalar(sa.select(sa.func.count()).select_from(_COMPLETIONS)) or 0
@@ -221,8 +231,9 @@ class Memo:
         Raises:
             InvalidInput: A group could not be written.
         """
-        self._closing.set()
-        self._queue.put(None)
+        with self._lock:
+            self._closing.set()
+            self._queue.put(None)
         self._writer.join()
         self._engine.dispose()
         if self._broken is not None:
@@ -261,46 +272,106 @@ class Memo:
                 f"or an address like sqlite:///ditto-data/memo.db; move a damaged file away to start a new one."
             ) from error
 
+    def _transact(self, act: Callable[[sa.Connection], T]) -> T:
+        """Do something in one transaction, and again from its start while the server is away.
+
+        Raises:
+            SourceUnavailable: It stayed away.
+        """
+        until, pause = time.monotonic() + _AWAY_S, _FIRST_PAUSE_S
+        while True:
+            try:
+                with self._engine.begin() as connection:
+                    return act(connection)
+            except sa.exc.DBAPIError as error:
+                if not _is_away(error):
+                    raise
+                if time.monotonic() > until:
+                    raise SourceUnavailable(
+                        f"the database of the memo at {self._shown!r} does not answer: {_first_line(error)}. Start it, or see "
+                        f"why it cannot be reached, then run the command again; what was committed before is kept."
+                    ) from error
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_S)
+
     def _insert(self, table: sa.Table) -> Any:
         """An INSERT that knows ON CONFLICT; both databases have it, with the same words but in two classes."""
         return (postgresql.insert if self._engine.dialect.name == "postgresql" else sqlite.insert)(table)
 
     def _write_groups(self) -> None:
-        """Body of the writer thread: take what is there, commit it, pause; None ends it."""
-        statement = self._insert(_COMPLETIONS).on_conflict_do_nothing(index_elements=["key"])
-        while True:
+        """Body of the writer thread: take what is there, commit it, tell who waits for it; None ends it."""
+        ended = False
+        while not ended:
             group, ended = self._next_group()
-            if group:
+            earlier: dict[str, Completion] = {}
+            problem: DittoError | None = self._broken
+            if group and problem is None:
                 try:
-                    with self._engine.begin() as connection:
-                        connection.execute(statement, list({row["key"]: row for row in group}.values()))
-                except Exception as error:  # nobody else would hear of it: `store` and `close` raise it
-                    self._broken = InvalidInput(
+                    earlier = self._commit(group)
+                except SourceUnavailable as error:
+                    problem = error  # of this group alone: the next may find the server back
+                except Exception as error:  # nobody else would hear of it: who waits and `close` do
+                    problem = self._broken = InvalidInput(
                         f"the memo cannot be written: {_first_line(error)}. Free some space or repair the database, then "
                         f"run the command again; what was committed before is kept."
                     )
-                    return
-                with self._lock:
-                    for row in group:
-                        self._pending.pop(row["key"], None)
-            if ended:
-                return
+            for new in group:
+                new.kept(problem or earlier.get(new.completion.key, new.completion))
 
-    def _next_group(self) -> tuple[list[dict[str, Any]], bool]:
+    def _commit(self, group: Sequence[_New]) -> dict[str, Completion]:
+        """Write a group. Returns what the memo holds under its keys if another was first with one of them, else nothing.
+
+        Raises:
+            SourceUnavailable: The server does not answer.
+        """
+        statement = self._insert(_COMPLETIONS).on_conflict_do_nothing(index_elements=["key"])
+        rows = _in_order({new.completion.key: new.row for new in group})
+
+        def write(connection: sa.Connection) -> dict[str, Completion]:
+            done = connection.execute(statement, rows, execution_options={"preserve_rowcount": True})
+            return {} if done.rowcount == len(group) else _known(connection, [row["key"] for row in rows])
+
+        return self._transact(write)
+
+    def _next_group(self) -> tuple[list[_New], bool]:
         first = self._queue.get()
         if first is None:
             return [], True
         group = [first]
-        self._closing.wait(_GROUP_SECONDS / 2)
+        self._closing.wait(_GROUP_SECONDS)
         while len(group) < _GROUP_ROWS:
             try:
-                row = self._queue.get_nowait()
+                new = self._queue.get_nowait()
             except queue.Empty:
                 return group, False
-            if row is None:
+            if new is None:
                 return group, True
-            group.append(row)
+            group.append(new)
         return group, False
+
+
+def _known(connection: sa.Connection, keys: Sequence[str]) -> dict[str, Completion]:
+    found = {}
+    for start in range(0, len(keys), _LOOKUP_ROWS):
+        part = keys[start : start + _LOOKUP_ROWS]
+        for row in connection.execute(sa.select(_COMPLETIONS).where(_COMPLETIONS.c.key.in_(part))):
+            found[row.key] = Completion(row.key, row.text, row.finish_reason, row.prompt_tokens, row.completion_tokens)
+    return found
+
+
+def _in_order(rows: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows by key, or two processes that insert the same ones could each wait for the other."""
+    return [rows[key] for key in sorted(rows)]
+
+
+def _is_away(error: sa.exc.DBAPIError) -> bool:
+    """Whether a server hung up, or nobody answers at its address; what it has refused in words of its own has an SQLSTATE."""
+    lost = isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError)
+    return lost and (error.connection_invalidated or getattr(error.orig, "sqlstate", "SQLite has none") is None)
+
+
+def _without_password(url: str) -> str:
+    return sa.engine.make_url(url).difference_update_query(["password"]).render_as_string(hide_password=True)
 
 
 def _tune_sqlite(connection: Any, _record: Any) -> None:

@@ -1,6 +1,7 @@
 """The memo in front of an engine: what was asked before is answered from it, the rest is asked once and kept.
 
-Two that ask the same at once share one request. Failures are not kept: the next run asks again.
+Two that ask the same at once share one request, in one process; of two processes both are given the reply that was kept first.
+Failures are not kept: the next run asks again.
 
 Example: a shard asks 500 questions; the memo knows 480, another shard has 2 in flight, the engine is asked 18.
 """
@@ -14,7 +15,7 @@ from dataclasses import dataclass, replace
 from ditto_core.errors import BrokenPromise, DittoError
 from ditto_core.generation.generator import Answer, Generator, Job
 from ditto_core.generation.requests import Completion, Outcome
-from ditto_core.memo import Memo
+from ditto_core.memo import Memo, Told
 from ditto_core.recipe import ModelIdentity
 
 _UNWRITABLE = re.compile("[\\x00\\ud800-\\udfff]")
@@ -105,9 +106,11 @@ class MemoisedGenerator(Generator):
         with self._lock:
             engine, self._engine = self._engine, None
             usage, self.usage = self.usage, Usage()
-        if engine is not None:
-            engine.close()
-        self._memo.add_traffic(self.identity.weights, usage.calls, usage.hits)
+        try:
+            if engine is not None:
+                engine.close()
+        finally:
+            self._memo.add_traffic(self.identity.weights, usage.calls, usage.hits)
 
     @property
     def engine(self) -> Generator:
@@ -117,16 +120,10 @@ class MemoisedGenerator(Generator):
                 self._engine = self._make_engine()
             return self._engine
 
-    def keep(self, outcome: Outcome, purpose: str) -> Answer:
-        """Keep a reply of the engine in the memo; returns it as kept, or why it could not be."""
-        if not isinstance(outcome, Completion):
-            return outcome
-        kept = replace(outcome, text=_UNWRITABLE.sub("\ufffd", outcome.text)) if _UNWRITABLE.search(outcome.text) else outcome
-        try:
-            self._memo.store(kept, purpose=purpose, weights=self.identity.weights)
-        except DittoError as error:
-            return error
-        return kept
+    def keep(self, reply: Completion, purpose: str, kept: Told) -> None:
+        """Keep a reply of the engine in the memo, which tells `kept` what it holds then, or why it could not."""
+        clean = replace(reply, text=_UNWRITABLE.sub("\ufffd", reply.text)) if _UNWRITABLE.search(reply.text) else reply
+        self._memo.store(clean, purpose=purpose, weights=self.identity.weights, kept=kept)
 
     def leave(self, flight: "_Flight", *, only_abandoned: bool = False) -> "Sequence[_Waiting]":
         """End a flight: nobody can join it any more. Returns who waits for it.
@@ -171,11 +168,13 @@ class _Flight:
         self._generator = generator
 
     def put(self, answer: Answer) -> None:
-        """The engine's answer: kept first, so that whoever asks next finds it."""
-        if not isinstance(answer, DittoError):
-            self.land(self._generator.keep(answer, self.request.purpose), paid=True)
-        else:
+        """The engine's answer. A reply is kept first, so that whoever asks next finds it."""
+        if isinstance(answer, Completion):
+            self._generator.keep(answer, self.request.purpose, lambda held: self.land(held, paid=answer))
+        elif isinstance(answer, DittoError):
             self.land(answer)
+        else:
+            self.land(answer, paid=answer)
 
     def is_set(self) -> bool:
         """Whether nobody waits any more."""
@@ -188,13 +187,13 @@ class _Flight:
         """Whether somebody waits."""
         return not all(waiting.job.abandoned.is_set() for waiting in self.waiting)
 
-    def land(self, answer: Answer, *, paid: bool = False) -> None:
-        """Tell all that wait; the first of them has `paid` for it, the others got it from us."""
+    def land(self, answer: Answer, *, paid: Outcome | None = None) -> None:
+        """Tell all that wait; the first of them asked for what an engine was `paid` for, the others got it from us."""
         for number, waiting in enumerate(self._generator.leave(self)):
             if not isinstance(answer, DittoError):
                 for usage in waiting.usages:
-                    if paid and number == 0:
-                        usage.call(self.request.purpose, answer)
+                    if paid is not None and number == 0:
+                        usage.call(self.request.purpose, paid)
                     else:
                         usage.hit(self.request.purpose)
             waiting.job.answers.put(answer)

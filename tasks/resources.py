@@ -61,11 +61,14 @@ def seed_llm(settings: Settings) -> GenerationSettings:
     """The LLM that is tuned and examined: the one that simulates, unless `training.model` names another.
 
     Weights behind a server cannot be tuned, nor can the server answer for the tuned ones: a local engine does. What is tuned are
-    the weights themselves, without an adapter that was laid over them to simulate.
+    the weights themselves, without an adapter that was laid over them to simulate; a revision is that of `generation.model` on
+    the hub, so it names none of another model, nor of one behind a server.
     """
-    generation = settings.generation
-    engine = "auto" if generation.engine == "chat-api" else generation.engine
-    return generation.model_copy(update={"engine": engine, "model": settings.training.model or generation.model, "adapter": ""})
+    generation, other = settings.generation, settings.training.model
+    seed = generation.model_copy(update={"model": other or generation.model, "adapter": ""})
+    if generation.engine == "chat-api":
+        return seed.model_copy(update={"engine": "auto", "revision": ""})
+    return seed.model_copy(update={"revision": ""}) if other else seed
 
 
 def resolve_model(generation: GenerationSettings) -> GenerationSettings:
@@ -129,17 +132,34 @@ def new_tokens() -> int:
 
 
 def release() -> None:
-    """Close all engines, so that the next stage finds the memory free, then flush the memos."""
+    """Close all engines, so that the next stage finds the memory free, then flush the memos.
+
+    Raises:
+        DittoError: The first that one of them ended with. None is held any more, so that who asks next gets a new one.
+    """
     global _new_tokens
+    errors: list[Exception] = []
     for peers in _peers:
         list(peers(release))
     with _lock:
-        for item in _generators.values():
+        while _generators:
+            _, item = _generators.popitem()
             _calls.update(item.usage.calls)
             _new_tokens += item.usage.completion_tokens
-            item.close()
-        _generators.clear()
-        for store in _memos.values():
-            store.close()
-        _memos.clear()
+            with _noted(errors):
+                item.close()
+        while _memos:
+            _, store = _memos.popitem()
+            with _noted(errors):
+                store.close()
         atexit.unregister(release)
+    if errors:
+        raise errors[0]
+
+
+@contextmanager
+def _noted(errors: list[Exception]) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        errors.append(error)
