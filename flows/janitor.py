@@ -5,12 +5,13 @@ lease without a living holder is a dead run. The locks of its shards need no cle
 """
 
 import time
+from collections.abc import Iterator
 from uuid import UUID
 
 from prefect import get_run_logger
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
-from prefect.client.schemas.objects import FlowRun, State
+from prefect.client.schemas.objects import FlowRun, State, TaskRun
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Crashed
 
@@ -49,7 +50,15 @@ def clear_dead_runs(settings: Settings) -> list[str]:
 
 def _crash(client: SyncPrefectClient, run: FlowRun) -> None:
     state: State[None] = Crashed(message="The process of this run is gone. Retry it: what was finished is not done again.")
-    for task_run in client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run.id]))):
+    for task_run in _task_runs(client, run):
         if task_run.state is not None and not task_run.state.is_final():
             client.set_task_run_state(task_run.id, state, force=True)
     client.set_flow_run_state(run.id, state, force=True)
+
+
+def _task_runs(client: SyncPrefectClient, run: FlowRun) -> Iterator[TaskRun]:
+    """All task runs of a flow run; the server answers with a page of them at a time, 200 by default."""
+    mine, read = FlowRunFilter(id=FlowRunFilterId(any_=[run.id])), 0
+    while page := client.read_task_runs(flow_run_filter=mine, offset=read):
+        yield from page
+        read += len(page)

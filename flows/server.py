@@ -5,6 +5,8 @@ command that started it. Import nothing of Prefect before `prefect_server` has s
 """
 
 import base64
+import errno
+import http.client
 import json
 import os
 import shutil
@@ -18,6 +20,8 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import psutil
 
 from ditto_core.errors import InvalidInput, SourceUnavailable
 
@@ -46,7 +50,8 @@ def prefect_server(data_root: Path, *, port: int | None = None) -> Iterator[str]
         port: For a server of our own; None takes a free one.
 
     Raises:
-        InvalidInput: The configured server does not answer, or our own did not come up; the message holds the end of its log.
+        InvalidInput: The configured server does not answer, the port is taken, or our own server did not come up; the message
+            then holds the end of its log.
     """
     home = (data_root / "prefect").absolute()
     os.environ.setdefault("PREFECT_RESULTS_LOCAL_STORAGE_PATH", str(home / "results"))  # stages' results, read by a retry
@@ -92,12 +97,13 @@ def running_server(data_root: Path) -> str | None:
 
 
 def _start(home: Path, port: int) -> tuple[subprocess.Popen[bytes], str]:
+    _require_port(port)
     try:
         home.mkdir(parents=True, exist_ok=True)
         log = (home / "server.log").open("wb")
     except OSError as error:
         raise InvalidInput(f"cannot write {str(home)!r}: {error.strerror}. Choose another --data-root.") from error
-    address = f"http://127.0.0.1:{port}/api"
+    address = _address(port)
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     if (
         setpriv := shutil.which("setpriv")
@@ -114,7 +120,7 @@ def _start(home: Path, port: int) -> tuple[subprocess.Popen[bytes], str]:
             start_new_session=True,
         )
     deadline = time.monotonic() + _START_SECONDS
-    while not answers(address):
+    while not (_listens(process, port) and answers(address)):
         if process.poll() is not None or time.monotonic() > deadline:
             _stop(process, home)
             tail = (home / "server.log").read_text("utf-8", "replace")[-600:]
@@ -122,6 +128,32 @@ def _start(home: Path, port: int) -> tuple[subprocess.Popen[bytes], str]:
         time.sleep(0.2)
     (home / "server.json").write_text(json.dumps({"api_url": address, "pid": process.pid}), "utf-8")
     return process, address
+
+
+def _require_port(port: int) -> None:
+    """Find out that our server could not have its port, before another program's answer there is taken for its own."""
+    try:
+        with socket.socket() as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # of a server that has just ended, it is free
+            listener.bind(("127.0.0.1", port))
+    except OverflowError as error:
+        raise InvalidInput(f"there is no port {port}. Choose one from 1 to 65535 with --port.") from error
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise InvalidInput(f"cannot listen on port {port}: {error.strerror}. Choose another with --port.") from error
+        holder = "a Prefect server, such as that of another data root" if answers(_address(port)) else "another program"
+        raise InvalidInput(f"port {port} is taken by {holder}. Choose another with --port, or end what holds it.") from error
+
+
+def _listens(process: subprocess.Popen[bytes], port: int) -> bool:
+    """Whether the port is our server's, and not of a program that took it while our server was starting."""
+    try:
+        sockets = psutil.Process(process.pid).net_connections("tcp")
+    except psutil.AccessDenied:  # a system that shows nobody's sockets: who answers is believed
+        return process.poll() is None
+    except psutil.NoSuchProcess:
+        return False
+    return any(found.status == psutil.CONN_LISTEN and found.laddr.port == port for found in sockets)
 
 
 def _stop(process: subprocess.Popen[bytes], home: Path) -> None:
@@ -161,8 +193,12 @@ def answers(address: str) -> bool:
     try:
         with urllib.request.urlopen(f"{address}/health", timeout=10) as response:
             return bool(response.status == 200)
-    except (OSError, ValueError):
+    except (OSError, ValueError, http.client.HTTPException):  # the last: what answers does not speak HTTP
         return False
+
+
+def _address(port: int) -> str:
+    return f"http://127.0.0.1:{port}/api"
 
 
 def _free_port() -> int:

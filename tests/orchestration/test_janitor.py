@@ -13,8 +13,11 @@ from typing import Any
 from fixtures.served import Api, wait_for
 from fixtures.stub_openai import StubServer
 
+from ditto_core import configuration
+
 Ditto = Callable[..., dict[str, Any]]
 ROOT = Path(__file__).parents[2]
+_TASKS = 210  # more than a page of the server, which is 200
 
 
 def test_a_killed_run_is_marked_crashed_by_doctor_and_finished_by_the_next(
@@ -54,6 +57,24 @@ def test_a_run_at_work_is_left_alone(
     model_server.latency = 0.0
     _, errors = working.communicate(timeout=300)
     assert working.returncode == 0, errors
+
+
+def test_every_task_run_of_a_large_dead_run_is_marked(prefect_api: str, tmp_path: Path) -> None:
+    from flows.janitor import clear_dead_runs
+    from tasks import leases
+
+    api, running = Api(prefect_api), {"state": {"type": "RUNNING"}}
+    flow = api("/flows/", {"name": "large"})
+    run = api("/flow_runs/", {"flow_id": flow["id"], **running})
+    for number in range(_TASKS):
+        api("/task_runs/", {"flow_run_id": run["id"], "task_key": "shard", "dynamic_key": str(number), **running})
+    settings = configuration.load("demo", data_root=str(tmp_path))
+    lease = leases.runs_folder(settings) / run["id"]
+    lease.parent.mkdir(parents=True)
+    lease.touch()
+    assert clear_dead_runs(settings) == [run["name"]]
+    mine = {"flow_runs": {"id": {"any_": [run["id"]]}}, "task_runs": {"state": {"type": {"any_": ["CRASHED"]}}}}
+    assert api("/task_runs/count", mine) == _TASKS
 
 
 _COMMAND = """

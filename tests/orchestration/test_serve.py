@@ -1,10 +1,11 @@
 """The served flows, through the same API that the Prefect UI calls: form, schedule, run, a shard's log."""
 
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from fixtures.served import FLOWS, Served, wait_for
+from fixtures.served import FLOWS, Served, serve, wait_for
 
 from ditto_core import settings
 
@@ -60,3 +61,28 @@ def test_a_run_from_the_form_completes_and_its_shards_log_what_they_did(served: 
         return any("in," in line and "ok" in line for line in lines)
 
     assert wait_for("the shard's log", told)  # a worker sends its log in parts, the last one when it ends
+
+
+def test_a_restart_keeps_what_was_chosen_in_the_ui(tmp_path: Path) -> None:
+    with serve(tmp_path) as first:
+        api, (nightly, collect) = first.api, (first.api.deployment(name) for name in ("nightly", "collect"))
+        chosen = {"active": True, "schedule": {"cron": "30 4 * * *", "timezone": "Asia/Seoul"}}
+        api(f"/deployments/{nightly['id']}/schedules/{nightly['schedules'][0]['id']}", chosen, method="PATCH")
+        own = {"active": True, "schedule": {"cron": "0 6 * * 1", "timezone": "Europe/Paris"}}
+        api(f"/deployments/{collect['id']}/schedules", [own])
+        api(f"/deployments/{collect['id']}", {"concurrency_limit": 3, "paused": True}, method="PATCH")
+        before = [_choices(api.deployment(name)) for name in ("nightly", "collect")]
+
+    with serve(tmp_path, "--set", "shards=7") as second:
+
+        def registered() -> bool:
+            return {item["parameters"]["settings"]["shards"] for item in second.api("/deployments/filter", {})} == {7}
+
+        wait_for("the deployments of the second", registered)
+        assert [_choices(second.api.deployment(name)) for name in ("nightly", "collect")] == before
+    (schedule,), _, _ = before[0]
+    assert (schedule["active"], schedule["schedule"]["timezone"]) == (True, "Asia/Seoul")
+
+
+def _choices(deployment: dict[str, Any]) -> tuple[Any, bool, Any]:
+    return deployment["schedules"], deployment["paused"], (deployment["global_concurrency_limit"] or {}).get("limit")

@@ -2,19 +2,26 @@
 
 import base64
 import os
+import socket
+import subprocess
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from fixtures import postgresql
-from fixtures.served import Api, wait_for
+from fixtures.served import DITTO, Api, wait_for
+from fixtures.stub_openai import StubServer
 
 from ditto_core import configuration
+from ditto_core.errors import InvalidInput
 from ditto_core.ledger import Ledger
 from ditto_core.records import Section
 from ditto_core.settings import Settings
@@ -131,3 +138,70 @@ def test_the_server_keeps_every_task_run_of_a_large_flow(server: Server, prefect
         return bool(server.api("/task_runs/count", mine) == TASKS)
 
     wait_for(f"{TASKS} task runs", all_completed, 120)
+
+
+def serve_on(port: int, data_root: Path) -> str:
+    """What `ditto serve` says on a port that it cannot have."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    command = [str(DITTO), "serve", "--preset", "demo", "--data-root", str(data_root), "--port", str(port)]
+    refused = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert refused.returncode == 2, refused.stderr
+    assert "Traceback" not in refused.stderr
+    return refused.stderr
+
+
+def test_serve_leaves_the_server_of_another_data_root_alone(prefect_api: str, tmp_path: Path) -> None:
+    port = urlsplit(prefect_api).port
+    assert port is not None
+    error = serve_on(port, tmp_path)
+    assert f"port {port} is taken by a Prefect server" in error
+    assert "--port" in error
+
+
+def test_serve_says_that_another_program_has_the_port(model_server: StubServer, tmp_path: Path) -> None:
+    port = urlsplit(model_server.base_url).port
+    assert port is not None
+    assert f"port {port} is taken by another program" in serve_on(port, tmp_path)
+
+
+def test_serve_refuses_a_port_that_does_not_exist(tmp_path: Path) -> None:
+    assert "there is no port 70000" in serve_on(70000, tmp_path)
+
+
+class Healthy(BaseHTTPRequestHandler):
+    """Answers every question as a healthy server would."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_words: object) -> None: ...
+
+
+def test_the_answer_of_a_server_that_was_faster_is_not_taken_for_our_own(tmp_path: Path) -> None:
+    from flows.server import prefect_server
+
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    stop = threading.Event()
+
+    def be_faster() -> None:
+        wait_for("our server's start", (tmp_path / "prefect" / "server.log").exists)
+        with HTTPServer(("127.0.0.1", port), Healthy) as faster:
+            faster.timeout = 0.2
+            while not stop.is_set():
+                faster.handle_request()
+
+    other = threading.Thread(target=be_faster)
+    other.start()
+    try:
+        with (
+            environment(PREFECT_API_URL=None),
+            pytest.raises(InvalidInput, match="did not start"),
+            prefect_server(tmp_path, port=port),
+        ):
+            pass
+    finally:
+        stop.set()
+        other.join()
