@@ -9,14 +9,14 @@ from ditto_core.errors import InvalidInput
 from ditto_core.settings import Settings
 from ditto_core.shards import ShardKey, ShardRef, ShardStore, inputs_digest
 from flows import stage
-from tasks import dataset, handover, recipes
+from tasks import dataset, handover, recipes, resources
 
 
 @stage.stage_flow("assemble")
 def assemble(settings: Settings, refresh: Sequence[str] = ()) -> stage.StageResult:
     """Split, filter and publish the simulated sessions as a dataset that `datasets` loads."""
     stage.check_refresh(settings, refresh)
-    started = time.monotonic()
+    started, calls = time.monotonic(), resources.model_calls()
     if settings.dataset.imported:
         raise InvalidInput(
             f"dataset.imported={settings.dataset.imported} stands in for the simulated sessions: there is nothing to assemble. "
@@ -25,6 +25,9 @@ def assemble(settings: Settings, refresh: Sequence[str] = ()) -> stage.StageResu
     recipe, simulated = recipes.dataset_recipe(settings), recipes.simulation_recipe(settings)
     store = ShardStore.of(settings)
     dialogues = handover.take(settings, "dialogues", simulated, "simulate")
+    collected = handover.take(settings, "profiles", recipes.knowledge_recipe(settings), "collect")
+    if not handover.is_made_of(settings, "dialogues", simulated, collected):
+        raise InvalidInput("the profiles are newer than the dialogues, which tell of others. Run `ditto simulate` first.")
     pairs = handover.take(settings, "pairs", simulated, "simulate")
     futures = {}
     for language, refs in dialogues.items():
@@ -38,15 +41,16 @@ def assemble(settings: Settings, refresh: Sequence[str] = ()) -> stage.StageResu
                 dataset.assemble_examples, key, settings, language, ref, places, roles=labels, refresh=refresh
             )
     shards = stage.gather("examples", futures)
+    resources.release()  # while the judge's cluster is there: what comes next finds the memory free
     ledger = stage.account("examples", store, shards)
-    collected = handover.take(settings, "profiles", recipes.knowledge_recipe(settings), "collect")
     made = list(shards.values())
     stages = {"profiles": _all(collected), "dialogues": _all(dialogues), "examples": made}
     published = dataset.publish_dataset.with_options(task_run_name="publish")(settings, recipe, made, stages)
     by_language = {code: [ref for name, ref in shards.items() if name.startswith(f"{code}-")] for code in dialogues}
-    handover.leave(settings, "examples", recipe, by_language)
+    handover.leave(settings, "examples", recipe, by_language, made_of=dialogues)
     handover.leave_value(settings, "dataset", recipe, {"folder": published.folder})
-    return stage.StageResult("assemble", ledger, 0, time.monotonic() - started, published.folder, {"rows": dict(published.rows)})
+    seconds, rows = time.monotonic() - started, {"rows": dict(published.rows)}
+    return stage.StageResult("assemble", ledger, resources.model_calls() - calls, seconds, published.folder, rows)
 
 
 def _all(shards: handover.Shards) -> list[ShardRef]:

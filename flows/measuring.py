@@ -23,7 +23,7 @@ from ditto_core.records import Judgement, Prediction
 from ditto_core.settings import ModelSettings, Settings
 from ditto_core.shards import ShardKey, ShardRef, ShardStore, inputs_digest, write_text
 from flows import stage
-from tasks import evaluation, handover, policies, recipes, resources
+from tasks import evaluation, handover, recipes, resources
 from tasks.reporting import plots_artifact
 
 
@@ -53,9 +53,20 @@ class Measured:
 
 
 def take_tests(settings: Settings) -> Tests:
-    """The sessions of the test file, or else of the dataset that these settings made."""
+    """The sessions of the test file, or else of the dataset that these settings made.
+
+    Raises:
+        InvalidInput: There are none.
+    """
     if not settings.evaluation.test_file:
         examples = handover.take(settings, "examples", recipes.dataset_recipe(settings), "assemble")
+        store = ShardStore.of(settings)
+        splits = (store.read_table(ref, ["split"])["split"].unique() for refs in examples.values() for ref in refs)
+        if not any("test" in part.to_pylist() for part in splits):
+            raise InvalidInput(
+                "this dataset has no test session: none of its roles is held out. Raise dataset.test_share and run `ditto "
+                "assemble` and `ditto train` again, or name sessions with evaluation.test_file."
+            )
         return Tests(examples, _profiles_if_any(settings), None)
     sessions, lines = evaluation.read_tests(settings)
     return Tests(sessions, _profiles_if_any(settings), lines)
@@ -77,16 +88,17 @@ def take_predictions(settings: Settings, files: Mapping[str, Path]) -> tuple[Tes
 
 
 def measure(settings: Settings, tests: Tests, models: Sequence[ModelSettings]) -> list[Measured]:
-    """Let all models play, then judge all: predictions first, so that the judge's memory is not taken."""
-    predicted = []
+    """Let each model play all that it is asked, then judge all: so each of them, and the judge, is loaded once and alone."""
+    predicted: dict[str, Mapping[str, ShardRef]] = {}
+    answers: dict[str, ShardRef] = {}
     for model in models:
-        predicted.append(_predict(settings, model, tests))
+        predicted[model.name] = _predict(settings, model, tests)
+        answers |= _play_mt_bench(settings, model)
         resources.release()
-    judged = [_judge(settings, model.name, shards, tests) for model, shards in zip(models, predicted, strict=True)]
-    graded = [_mt_bench(settings, model) for model in models]
+    judged = {name: _judge(settings, name, shards, tests) for name, shards in predicted.items()}
+    graded = _grade_mt_bench(settings, answers)
     resources.release()
-    names = [model.name for model in models]
-    return [Measured(*one) for one in zip(names, predicted, judged, graded, strict=True)]
+    return [Measured(name, shards, judged[name], graded.get(name)) for name, shards in predicted.items()]
 
 
 def account(settings: Settings, tests: Tests, measured: Sequence[Measured]) -> Ledger:
@@ -200,20 +212,26 @@ def _judge(settings: Settings, model: str, predictions: Mapping[str, ShardRef], 
     return stage.gather("judgements", futures)
 
 
-def _mt_bench(settings: Settings, model: ModelSettings) -> ShardRef | None:
+def _play_mt_bench(settings: Settings, model: ModelSettings) -> dict[str, ShardRef]:
+    """One model's answers by its name, where the questions are asked."""
     chosen = settings.evaluation.mt_bench
     if not chosen:
-        return None
+        return {}
     try:
         questions = mt_bench.own_questions() if chosen == "own" else mt_bench.read_questions(Path(chosen).read_text("utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidInput(f"cannot read evaluation.mt_bench {chosen!r}: {error}. Set it to a file or to own.") from error
-    key = ShardKey("mt-bench", recipes.mt_bench_recipe(settings, model), model.name, digest(questions))
-    task = evaluation.play_mt_bench.with_options(
-        task_run_name=f"mt-bench-{model.name}", result_storage=policies.results_folder(settings)
-    )
-    graded: ShardRef = task(key, settings, model, questions)
-    return graded
+    key = ShardKey("mt-bench-answers", recipes.mt_bench_recipe(settings, model), model.name, digest(questions))
+    return stage.gather(key.stage, {model.name: stage.submit(evaluation.play_mt_bench, key, settings, model, questions)})
+
+
+def _grade_mt_bench(settings: Settings, answers: Mapping[str, ShardRef]) -> dict[str, ShardRef]:
+    recipe = recipes.grading_recipe(settings)
+    futures = {}
+    for model, ref in answers.items():
+        key = ShardKey("mt-bench", recipe, model, inputs_digest({"answers": ref.sha256}))
+        futures[model] = stage.submit(evaluation.grade_mt_bench, key, settings, ref)
+    return stage.gather("mt-bench", futures)
 
 
 def _all(measured: Sequence[Measured], part: str) -> dict[str, ShardRef]:

@@ -44,10 +44,11 @@ def simulate(settings: Settings, refresh: Sequence[str] = ()) -> stage.StageResu
                 refresh=refresh,
             )
     shards = stage.gather("dialogues", futures)
+    resources.release()  # while its cluster is there: what comes next finds the memory free
     ledger = stage.account("dialogues", store, shards)
     handover.leave(settings, "pairs", recipe, pairs)
     by_language = {code: [ref for name, ref in shards.items() if name.startswith(f"{code}-")] for code in profiles}
-    handover.leave(settings, "dialogues", recipe, by_language)
+    handover.leave(settings, "dialogues", recipe, by_language, made_of=profiles)
     seconds, tokens = time.monotonic() - started, resources.new_tokens() - tokens
     if tokens:
         model = digest(resources.identify(settings.generation))

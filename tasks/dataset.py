@@ -10,10 +10,11 @@ from prefect.cache_policies import NO_CACHE
 from ditto_core import languages
 from ditto_core.dataset import examples, filters, publish
 from ditto_core.dataset.candidates import Rings
+from ditto_core.errors import RowFailed
 from ditto_core.evaluation import unknown_rejection, wikiroleeval
-from ditto_core.generation.requests import Completion, Request, Sampling
+from ditto_core.generation.requests import Failure, Outcome, Request, Sampling
 from ditto_core.languages import Language
-from ditto_core.ledger import Ledger
+from ditto_core.ledger import UNAVAILABLE, Ledger
 from ditto_core.records import Dialogue, Example, Message, Turn
 from ditto_core.settings import Settings
 from ditto_core.shards import ShardKey, ShardRef, ShardStore
@@ -22,8 +23,8 @@ from tasks import policies, resources, toxicity
 _DIALOGUES_AT_ONCE = 50
 """Whose turns are judged together."""
 
-Verdicts = dict[Turn, bool | None]
-"""Whether a turn's answer refuses; None if the judge could not be read."""
+Verdicts = dict[Turn, bool | RowFailed | None]
+"""Whether a turn's answer refuses; None if the judge could not be read, the failure if its engine did not answer."""
 
 
 @policies.shard_task(name="examples", asks_model=True)  # about refusals, where settings say so
@@ -71,8 +72,14 @@ def _judged(dialogues: Iterable[Dialogue], language: Language, settings: Setting
                 asked[turn] = Request((Message("user", prompt),), sampling, purpose="refusal")
         verdicts.clear()
         for turn, reply in zip(asked, generator.answer(list(asked.values())), strict=True):
-            verdicts[turn] = None
-            if isinstance(reply, Completion) and reply.finish_reason != "length":
-                verdict = unknown_rejection.parse(reply.text)
-                verdicts[turn] = None if verdict is None else bool(verdict)
+            verdicts[turn] = _verdict(reply)
         yield from group
+
+
+def _verdict(reply: Outcome) -> bool | RowFailed | None:
+    if isinstance(reply, Failure) and reply.reason == UNAVAILABLE:
+        return RowFailed(f"verdict_{UNAVAILABLE}", reply.detail)
+    if isinstance(reply, Failure) or reply.finish_reason == "length":
+        return None
+    verdict = unknown_rejection.parse(reply.text)
+    return None if verdict is None else bool(verdict)

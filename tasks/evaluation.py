@@ -88,15 +88,24 @@ def judge_sessions(
     return policies.compute_once(key, settings, Judgement, compute)
 
 
-@policies.shard_task(name="mt-bench", asks_model=True)
+@policies.shard_task(name="mt-bench-answers", asks_model=True)
 def play_mt_bench(key: ShardKey, settings: Settings, model: ModelSettings, questions: Sequence[mt_bench.Question]) -> ShardRef:
-    """Let one model answer the role-play questions, and have the judge grade both turns."""
+    """Let one model answer the role-play questions."""
+
+    def compute(_store: ShardStore) -> tuple[Iterable[mt_bench.Answered], Ledger]:
+        player = resources.generator(settings, model.generation)
+        return mt_bench.play(questions, player, settings.evaluation, model.name)
+
+    return policies.compute_once(key, settings, mt_bench.Answered, compute)
+
+
+@policies.shard_task(name="mt-bench", asks_model=True)
+def grade_mt_bench(key: ShardKey, settings: Settings, answers: ShardRef) -> ShardRef:
+    """Have the judge grade both turns of one model's answers."""
 
     def compute(store: ShardStore) -> tuple[Iterable[mt_bench.Graded], Ledger]:
-        answers = mt_bench.play(questions, resources.generator(settings, model.generation), settings.evaluation, model.name)
         grader = resources.generator(settings, settings.evaluation.judge_generation)
-        graded, ledger = mt_bench.grade(answers, grader, settings.evaluation)
-        return graded, ledger
+        return mt_bench.grade(list(store.read(answers, mt_bench.Answered)), grader, settings.evaluation)
 
     return policies.compute_once(key, settings, mt_bench.Graded, compute)
 

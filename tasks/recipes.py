@@ -6,8 +6,9 @@ A knob that only changes speed is left out here, once for all.
 from collections.abc import Collection
 
 from ditto_core import languages
-from ditto_core.recipe import ModelIdentity, stage_recipe
-from ditto_core.settings import ModelSettings, Settings
+from ditto_core.recipe import stage_recipe
+from ditto_core.settings import GenerationSettings, ModelSettings, Settings
+from ditto_core.training.run import unshaping
 from tasks import resources, toxicity
 
 _SPEED = {"batch_size", "timeout_s", "contact", "snapshot", "offline", "article_limit_s"}
@@ -45,14 +46,14 @@ def dataset_recipe(settings: Settings) -> str:
     judge: list[object] = []
     if settings.dataset.refusals == "judge":
         asked = [language.prompts["judge_rejection"] for language in spoken]
-        judge = [resources.identify(settings.evaluation.judge_generation), settings.evaluation.max_judge_tokens, asked]
+        judge = [*_model(settings.evaluation.judge_generation), settings.evaluation.max_judge_tokens, asked]
     check = toxicity.identify(settings.dataset.toxicity) if settings.dataset.toxicity else ""
     return stage_recipe("dataset", settings.dataset.model_dump(), simulation_recipe(settings), wording, judge, check)
 
 
 def training_recipe(settings: Settings) -> str:
     """Of a tuned model; its folder is named by this and by the digest of the rows."""
-    shaping = settings.training.model_dump(exclude={"model", "accelerate", "audit_rows"})
+    shaping = settings.training.model_dump(exclude={"model", *unshaping(settings.training)})
     return stage_recipe("training", shaping, dataset_recipe(settings), resources.identify(resources.seed_llm(settings)))
 
 
@@ -72,25 +73,34 @@ def judgement_recipe(settings: Settings, languages_of_tests: Collection[str]) ->
 
 
 def mt_bench_recipe(settings: Settings, model: ModelSettings) -> str:
-    """Of one model's MT-Bench answers and grades; its shard's inputs hold the questions."""
-    shaping = _judging(settings) | settings.evaluation.model_dump(include={"runs", "max_answer_tokens"})
-    asked = [resources.identify(model.generation), model.generation.max_model_len]
-    return stage_recipe("evaluation", shaping, *asked, _judge(settings), _wordings(languages.available(), "mt_bench"))
+    """Of one model's answers to MT-Bench; its shard's inputs hold the questions."""
+    shaping = settings.evaluation.model_dump(include={"runs", "max_answer_tokens"})
+    return stage_recipe("evaluation", shaping, *_model(model.generation))
+
+
+def grading_recipe(settings: Settings) -> str:
+    """Of MT-Bench's grades; its shards' inputs hold the answers."""
+    return stage_recipe("evaluation", _judging(settings), _judge(settings), _wordings(languages.available(), "mt_bench"))
 
 
 def _judging(settings: Settings) -> dict[str, object]:
     return settings.evaluation.model_dump(include={"judge", "judge_by", "votes", "judge_temperature", "max_judge_tokens"})
 
 
-def _judge(settings: Settings) -> ModelIdentity | None:
-    return resources.identify(settings.evaluation.judge_generation) if settings.evaluation.judge == "llm" else None
+def _judge(settings: Settings) -> list[object]:
+    return _model(settings.evaluation.judge_generation) if settings.evaluation.judge == "llm" else []
+
+
+def _model(generation: GenerationSettings) -> list[object]:
+    """A model as far as it shapes its replies: a longer prompt than it takes gets none."""
+    return [resources.identify(generation), generation.max_model_len]
 
 
 def _wordings(codes: Collection[str], use: str) -> list[object]:
     """Prompts and cues of languages, as far as they are used."""
     loaded = [languages.load(code) for code in sorted(codes)]
     return [
-        [language.code, language.identity_templates, language.words, language.months, language.cues]
+        [language.code, language.identity_templates, language.words, language.months, language.cues, language.scripts]
         + [language.prompts.get(name, "") for name in _PROMPTS[use]]
         for language in loaded
     ]

@@ -16,6 +16,7 @@ from random import Random
 from ditto_core.dataset.candidates import Rings, candidates
 from ditto_core.dataset.filters import Checks, Introductions, NearDuplicates, normalised, rejection
 from ditto_core.dataset.splits import split_of
+from ditto_core.errors import RowFailed
 from ditto_core.languages import Language
 from ditto_core.ledger import Ledger
 from ditto_core.recipe import stable_hash
@@ -97,7 +98,11 @@ def _usable(dialogue: Dialogue, reason_against: Callable[[Turn], str | None], le
     usable: dict[str, Turn] = {}
     for turn in dialogue.turns:
         plain = normalised(turn.query.question)
-        reason = "duplicate_question" if plain in usable else reason_against(turn)
+        try:
+            reason = "duplicate_question" if plain in usable else reason_against(turn)
+        except RowFailed as failure:
+            ledger.fail(dialogue.profile.character.qid, RowFailed(failure.reason, "the judge did not answer", raw=_text(turn)))
+            continue
         if reason is None:
             usable[plain] = turn
         else:

@@ -20,7 +20,8 @@ from string import Template
 from typing import Any
 from zlib import crc32
 
-from ditto_core.languages import Language
+from ditto_core.errors import RowFailed
+from ditto_core.languages import Language, holds
 from ditto_core.records import Character, Turn
 from ditto_core.settings import DatasetSettings
 
@@ -52,11 +53,12 @@ class Checks:
     """What decides about a turn beside the settings.
 
     Attributes:
-        refuses: Whether an answer turns its question down; None if a judge was asked and could not be read.
+        refuses: Whether an answer turns its question down; None if a judge was asked and could not be read, the failure if
+            it did not answer.
         toxicity: Of an answer, 0 to 1; None for no such check.
     """
 
-    refuses: Callable[[Turn], bool | None]
+    refuses: Callable[[Turn], bool | RowFailed | None]
     toxicity: Callable[[str], float] | None = None
 
 
@@ -66,7 +68,11 @@ def by_cues(language: Language, settings: DatasetSettings) -> Checks:
 
 
 def rejection(turn: Turn, language: Language, settings: DatasetSettings, checks: Checks) -> str | None:
-    """The name of the first filter that leaves the turn out by itself."""
+    """The name of the first filter that leaves the turn out by itself.
+
+    Raises:
+        RowFailed: The judge did not answer, so that nobody knows.
+    """
     answer = turn.answer
     if language.heard("assistant", answer) > settings.max_assistant_cues:
         return "assistant_speak"
@@ -75,6 +81,8 @@ def rejection(turn: Turn, language: Language, settings: DatasetSettings, checks:
     if _is_foreign(answer, language, settings):
         return "wrong_language"
     refused = checks.refuses(turn)
+    if isinstance(refused, RowFailed):
+        raise refused
     if refused is None:
         return "unreadable_verdict"
     if refused and turn.query.kind == "role_specific":
@@ -132,7 +140,7 @@ class Introductions:
     def has(self, answer: str) -> bool:
         """Whether the answer introduces the speaker by name."""
         plain = answer.lower().replace("’", "'")
-        return any(phrase in plain for phrase in self._phrases)
+        return any(holds(plain, phrase) for phrase in self._phrases)
 
 
 def _is_foreign(answer: str, language: Language, settings: DatasetSettings) -> bool:

@@ -22,10 +22,9 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Protocol
 
-from ditto_core.errors import RowFailed
 from ditto_core.evaluation import role_identity, role_knowledge, unknown_rejection
 from ditto_core.evaluation.sessions import CUT, prompts
-from ditto_core.evaluation.votes import Ballot, Parse, letter, poll
+from ditto_core.evaluation.votes import Ballot, Parse, letter, missing, poll
 from ditto_core.generation.generator import Generator
 from ditto_core.generation.requests import Request, Sampling
 from ditto_core.languages import Language, load
@@ -50,9 +49,9 @@ class Judge(Protocol):
 def judge_all(predictions: Sequence[Prediction], judge: Judge) -> tuple[list[Judgement], Ledger]:
     """Judge sessions, and account for every verdict that was expected: consistency, knowledge, rejection of each turn.
 
-    A verdict has failed as "unreadable" if the judge gave none. It is filtered as "no_answer" if the model under test
-    said nothing that could be judged, "no_candidates" if the role was not among the candidates, and "no_evidence" if
-    the lexical judge had nothing to compare with.
+    A verdict has failed as "unreadable" if the judge gave none, and as "judge_engine_unavailable" if its engine did not answer:
+    the next run asks again. It is filtered as "no_answer" if the model under test said nothing that could be judged,
+    "no_candidates" if the role was not among the candidates, and "no_evidence" if the lexical judge had nothing to compare with.
     """
     judgements = judge.judge(predictions)
     ledger = Ledger()
@@ -206,7 +205,8 @@ def _account(ledger: Ledger, prediction: Prediction, judgement: Judgement, turn:
         expected["knowledge"] = judgement.knowledge[turn]
     for metric, verdict in expected.items():
         row = f"{judgement.language}:{judgement.role}#{turn} {metric}"
-        raw = "\n".join(reply for vote in judgement.votes[turn] if vote.metric == metric for reply in vote.replies)
+        votes = [vote for vote in judgement.votes[turn] if vote.metric == metric]
+        raw = "\n".join(reply for vote in votes for reply in vote.replies)
         ledger.inputs += 1
         if verdict is not None:
             ledger.ok += 1
@@ -217,7 +217,7 @@ def _account(ledger: Ledger, prediction: Prediction, judgement: Judgement, turn:
         elif judgement.judge == LEXICAL:
             ledger.filter(row, "no_evidence", raw)
         else:
-            ledger.fail(row, RowFailed("unreadable", "no vote on this turn could be read", raw=raw))
+            ledger.fail(row, missing(votes))
 
 
 def _was_answered(prediction: Prediction, turn: int) -> bool:

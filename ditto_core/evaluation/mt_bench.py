@@ -1,7 +1,7 @@
 """MT-Bench role-play: two-turn questions, answered without a profile and graded 1 to 10 by a judging model.
 
 Input:   questions from a file in the public format, one JSON object a line, or our own (role_play_questions.jsonl).
-Output:  a `Graded` for each question and run; `scores`: mean of turn 1, of turn 2, and of both.
+Output:  an `Answered` and then a `Graded` for each question and run; `scores`: mean of turn 1, of turn 2, and of both.
 Source:  Zheng et al. 2023 (arXiv 2306.05685), single-answer grading; arXiv 2401.12474, table 2, last column.
 
 Example line of a file (of other categories than "roleplay" nothing is asked; "language" is ours, "en" where it is missing):
@@ -21,11 +21,11 @@ from ditto_core.errors import InvalidInput, RowFailed
 from ditto_core.evaluation import role_knowledge
 from ditto_core.evaluation.scores import Numbers, estimate
 from ditto_core.evaluation.sessions import CUT, read_outcome
-from ditto_core.evaluation.votes import Ballot, poll
+from ditto_core.evaluation.votes import Ballot, missing, poll
 from ditto_core.generation.generator import Generator
 from ditto_core.generation.requests import Request, Sampling
 from ditto_core.languages import load
-from ditto_core.ledger import Ledger
+from ditto_core.ledger import UNAVAILABLE, Ledger
 from ditto_core.records import Message, Vote
 from ditto_core.settings import EvaluationSettings
 
@@ -83,8 +83,10 @@ def read_questions(text: str) -> list[Question]:
     return chosen
 
 
-def play(questions: Sequence[Question], generator: Generator, settings: EvaluationSettings, model: str) -> list[Answered]:
-    """Let a model answer all questions, `runs` times each; a turn that fails ends nothing."""
+def play(
+    questions: Sequence[Question], generator: Generator, settings: EvaluationSettings, model: str
+) -> tuple[list[Answered], Ledger]:
+    """Let a model answer all questions, `runs` times each, and account for every turn; one that fails ends nothing."""
     sampling = Sampling(TEMPERATURE, max_tokens=settings.max_answer_tokens)
     played = [(question, run) for question in questions for run in range(settings.runs)]
     chats: list[list[Message]] = [[] for _ in played]
@@ -97,14 +99,27 @@ def play(questions: Sequence[Question], generator: Generator, settings: Evaluati
         for index, outcome in zip(asked, generator.answer(requests), strict=True):
             said[index].append(read_outcome(outcome))
             chats[index].append(Message("assistant", said[index][-1][0]))
-    return [
+    answered = [
         Answered(question, model, tuple(answer for answer, _ in turns), tuple(failure for _, failure in turns), run)
         for (question, run), turns in zip(played, said, strict=True)
     ]
+    ledger = Ledger()
+    for one in answered:
+        for turn, failure in enumerate(one.failures):
+            ledger.inputs += 1
+            if failure in ("", CUT):
+                ledger.ok += 1
+            else:
+                ledger.fail(_row(one, turn), RowFailed(failure, "the model gave no answer"))
+    return answered, ledger
 
 
 def grade(answered: Sequence[Answered], generator: Generator, settings: EvaluationSettings) -> tuple[list[Graded], Ledger]:
-    """Grade each turn with the conversation before it, and account for every grade that was expected."""
+    """Grade each turn with the conversation before it, and account for every grade that was expected.
+
+    A turn whose engine or whose judge was not there has failed by a name that asks again; without an answer for another reason
+    it is filtered as "no_answer".
+    """
     sampling = Sampling(settings.judge_temperature, max_tokens=settings.max_judge_tokens)
     places: list[tuple[int, int]] = []
     ballots: list[Ballot] = []
@@ -175,12 +190,17 @@ def _mean(grades: Sequence[float]) -> float | None:
 
 
 def _account(ledger: Ledger, one: Answered, turn: int, given: float | None, votes: Sequence[Vote]) -> None:
-    row = f"question {one.question.question_id}#{turn}"
+    failure = one.failures[turn]
     ledger.inputs += 1
     if given is not None:
         ledger.ok += 1
-    elif one.failures[turn] not in ("", CUT):
-        ledger.filter(row, "no_answer", one.failures[turn])
+    elif failure == UNAVAILABLE:
+        ledger.fail(_row(one, turn), RowFailed(failure, "the model gave no answer"))
+    elif failure not in ("", CUT):
+        ledger.filter(_row(one, turn), "no_answer", failure)
     else:
-        raw = "\n".join(reply for vote in votes for reply in vote.replies)
-        ledger.fail(row, RowFailed("unreadable", "no vote on this turn could be read", raw=raw))
+        ledger.fail(_row(one, turn), missing(votes))
+
+
+def _row(one: Answered, turn: int) -> str:
+    return f"question {one.question.question_id}#{turn}"

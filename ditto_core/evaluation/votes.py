@@ -12,12 +12,16 @@ Example: Vote(metric="knowledge", prompt="A language model plays ...", replies=(
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from ditto_core.errors import RowFailed
 from ditto_core.evaluation import verdicts
 from ditto_core.generation.generator import Generator
 from ditto_core.generation.requests import Completion, Outcome, Request, read_weighed
+from ditto_core.ledger import UNAVAILABLE
 from ditto_core.records import Vote
 
 Parse = Callable[[str], float | None]
+_UNANSWERED = f"({UNAVAILABLE}: "
+"""How a vote's reply begins where the engine did not answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,15 @@ def poll(generator: Generator, ballots: Sequence[Ballot], shift: int) -> list[Vo
         raw = tuple(_raw(reply) for reply in tries)
         votes.append(Vote(last.metric, last.request.messages[0].content, raw, last.read(tries[-1])))
     return votes
+
+
+def missing(votes: Sequence[Vote]) -> RowFailed:
+    """Why a turn has no verdict: "unreadable", or, if the judge was not there for one of the votes, by a name that asks again."""
+    replies = [reply for vote in votes for reply in vote.replies]
+    raw = "\n".join(replies)
+    if any(reply.startswith(_UNANSWERED) for reply in replies):
+        return RowFailed(f"judge_{UNAVAILABLE}", "the judge's engine did not answer", raw=raw)
+    return RowFailed("unreadable", "no vote on this turn could be read", raw=raw)
 
 
 def letter(verdicts_of: Mapping[str, float]) -> Parse:

@@ -11,7 +11,7 @@ from ditto_core import languages
 from ditto_core.dataset import examples, filters, publish
 from ditto_core.dataset.candidates import Rings, candidates
 from ditto_core.dataset.splits import split_of
-from ditto_core.errors import InvalidInput
+from ditto_core.errors import InvalidInput, RowFailed
 from ditto_core.ledger import Ledger
 from ditto_core.records import Article, Character, Dialogue, Example, Kind, Profile, Query, Turn
 from ditto_core.settings import DatasetSettings
@@ -41,9 +41,11 @@ def dialogue(qid: str, *turns: Turn) -> Dialogue:
     return Dialogue(Profile(character, Article(f"Name {qid[1:]}", (), (), "7", "", "http://x", "CC0"), "S."), turns)
 
 
-def assembled(dialogues: list[Dialogue], settings: DatasetSettings = SETTINGS) -> tuple[list[Example], Ledger]:
+def assembled(
+    dialogues: list[Dialogue], settings: DatasetSettings = SETTINGS, checks: filters.Checks = CHECKS
+) -> tuple[list[Example], Ledger]:
     ledger = Ledger()
-    return list(examples.assemble(dialogues, RINGS, EN, settings, CHECKS, ledger)), ledger
+    return list(examples.assemble(dialogues, RINGS, EN, settings, checks, ledger)), ledger
 
 
 def role_of(split: str) -> str:
@@ -64,6 +66,17 @@ def test_training_rows_leave_out_what_would_teach_the_wrong_thing_by_name() -> N
     ledger.check()
     assert ledger.filtered == {"refused_own_question": 1, "answered_foreign_question": 1, "duplicate_question": 1}
     assert sorted(m.content for m in rows[0].messages if m.role == "user") == ["four?", "one?"]
+
+
+def test_a_turn_whose_judge_did_not_answer_has_failed_and_can_be_asked_again() -> None:
+    gone = RowFailed("verdict_engine_unavailable", "gone")
+    checks = filters.Checks(lambda one: gone if one.query.kind == "contrastive" else one.answer == FOREIGN)
+    rows, ledger = assembled([dialogue(role_of("train"), *TURNS)], checks=checks)
+    ledger.check()
+    assert (ledger.failed, ledger.unanswered) == ({"verdict_engine_unavailable": 2}, 2)
+    assert ledger.filtered == {"refused_own_question": 1, "duplicate_question": 1}
+    assert [m.content for m in rows[0].messages if m.role == "user"] == ["one?"]
+    assert ledger.failures[0].raw == "three? -> I met Charles."
 
 
 def test_test_sessions_keep_every_question_up_to_their_number() -> None:

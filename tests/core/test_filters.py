@@ -9,6 +9,7 @@ from ditto_core import languages
 from ditto_core.dataset import examples, filters
 from ditto_core.dataset.candidates import Rings
 from ditto_core.dataset.splits import split_of
+from ditto_core.errors import RowFailed
 from ditto_core.ledger import Ledger
 from ditto_core.records import Article, Character, Dialogue, Kind, Profile, Query, Turn
 from ditto_core.settings import DatasetSettings
@@ -92,6 +93,13 @@ def test_a_judge_and_the_users_own_check_decide_where_they_are_asked() -> None:
         assert filters.rejection(one, EN, settings, checks) == reason
 
 
+def test_what_a_judge_that_did_not_answer_would_have_said_is_not_guessed() -> None:
+    silent = filters.Checks(lambda _: RowFailed("verdict_engine_unavailable", "gone"))
+    with pytest.raises(RowFailed, match="verdict_engine_unavailable"):
+        filters.rejection(turn("role_specific", "I met Charles."), EN, DatasetSettings(), silent)
+    assert filters.rejection(turn("role_specific", "As an AI I met Charles."), EN, DatasetSettings(), silent) == "assistant_speak"
+
+
 @pytest.mark.parametrize(
     ("one", "other", "same"),
     [
@@ -126,7 +134,7 @@ def test_near_duplicates_are_turns_whose_question_and_answer_are_almost_the_same
     assert near.add(turn("role_specific", answer, question)) is alike
 
 
-ADA = Character("Q1", "en", "Q5", "Ada Lovelace", "mathematician", 1, "T", aliases=("Augusta King",))
+ADA = Character("Q1", "en", "Q5", "Ada Lovelace", "mathematician", 1, "T", aliases=("Augusta King", "Eve"))
 
 
 @pytest.mark.parametrize(
@@ -136,6 +144,8 @@ ADA = Character("Q1", "en", "Q5", "Ada Lovelace", "mathematician", 1, "T", alias
         ("I’m Augusta King.", True),
         ("I am a friend of Babbage.", False),
         ("They named Ada Lovelace Day after me.", False),
+        ("I worked as every evening.", False),
+        ("I spoke as Eve.", True),
     ],
 )
 def test_an_answer_that_says_who_speaks_is_an_introduction(answer: str, introduces: bool) -> None:

@@ -311,6 +311,24 @@ def test_votes_go_by_majority_and_a_draw_or_silence_is_no_verdict() -> None:
     assert any("engine_unavailable" in reply for vote in judged.votes[0] for reply in vote.replies)
 
 
+def test_a_verdict_that_is_missing_because_the_judge_was_down_is_told_from_one_that_cannot_be_read() -> None:
+    def partly_down(request: Request) -> str | None:
+        match metric(request):
+            case "identity":
+                return agreeing(request) if request.sample % 3 else None
+            case "knowledge":
+                return None if request.sample else "Hard to say."
+            case _:
+                return "Hm."
+
+    judge = LlmJudge(Votes(partly_down), EN, SETTINGS)
+    judgements, account = judge_all([play(EXAMPLES[0], "Polonium.", "No idea.")], judge)
+    account.check()
+    assert judgements[0].consistency == (1, 1), "two votes agree, the third is not needed"
+    assert (account.ok, account.failed) == (2, {"judge_engine_unavailable": 1, "unreadable": 2})
+    assert account.unanswered == 1
+
+
 def test_a_reply_that_was_cut_has_no_verdict() -> None:
     class Cut(Votes):
         def reply(self, request: Request) -> Outcome:

@@ -7,12 +7,14 @@ import shutil
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 from fixtures.shard_files import shards
 from fixtures.stub_openai import StubServer
 
@@ -172,6 +174,36 @@ def test_a_run_whose_engine_died_is_finished_by_the_next(
         again.close()
     assert (second["ledger"], shards(collected)) == (clean.result["ledger"], clean.bytes)
     assert second["model_calls"] == again.total() < clean.calls
+
+
+def test_what_a_judge_of_refusals_that_was_down_left_is_all_that_the_next_run_asks(
+    ditto: Ditto, model_server: StubServer, root: Path
+) -> None:
+    answered: Counter[str] = Counter()
+    lets_pass = 20
+
+    async def fail(_request: web.Request, body: dict[str, Any], _times: int) -> web.Response | None:
+        if answered.total() >= lets_pass:
+            return web.Response(status=503)
+        answered[body["messages"][0]["content"]] += 1
+        return None
+
+    def options(timeout_s: int) -> list[str]:
+        judge = {"engine": "chat-api", "model": "judge", "base_url": model_server.base_url, "timeout_s": timeout_s}
+        return ["--set", "dataset.refusals=judge", "--set", f"evaluation.judge_generation={json.dumps(judge)}"]
+
+    model_server.answer = lambda last, _first, _seed: "[[yes]]" if "never heard" in last else "[[no]]"
+    model_server.fault = fail
+    failed = ditto("assemble", root, *options(timeout_s=4), code=1)["error"]
+    assert re.search(r"examples: the engine left \d+ of \d+ rows unanswered; all answers are kept", failed), failed
+
+    lets_pass, paid = 10**6, model_server.drawn
+    second = ditto("assemble", root, *options(timeout_s=60))
+    assert second["model_calls"] == model_server.drawn - paid > 0
+    assert set(answered.values()) == {1}, "nothing is paid twice"
+    assert second["ledger"]["failed"] == {}
+    assert second["rows"]["train"] > 0
+    assert ditto("assemble", root, *options(timeout_s=60))["model_calls"] == 0
 
 
 def test_a_run_whose_prefect_server_is_killed_is_finished_by_the_next(
