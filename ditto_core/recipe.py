@@ -134,6 +134,7 @@ def model_identity(folder: Path) -> ModelIdentity:
 STAGE_VERSIONS: Mapping[str, int] = {
     "knowledge": 4,
     "simulation": 4,
+    "import": 1,
     "dataset": 4,
     "training": 2,
     "evaluation": 3,

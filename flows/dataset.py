@@ -41,7 +41,8 @@ def assemble(settings: Settings, refresh: Sequence[str] = ()) -> stage.StageResu
                 dataset.assemble_examples, key, settings, language, ref, places, roles=labels, refresh=refresh
             )
     shards = stage.gather("examples", futures)
-    resources.release()  # while the judge's cluster is there: what comes next finds the memory free
+    if settings.dataset.refusals == "judge":
+        resources.release()  # while the judge's cluster is there: what comes next finds the memory free
     ledger = stage.account("examples", store, shards)
     made = list(shards.values())
     stages = {"profiles": _all(collected), "dialogues": _all(dialogues), "examples": made}

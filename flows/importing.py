@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ditto_core import languages
 from ditto_core.dataset import formats, publish
 from ditto_core.errors import InvalidInput, RowFailed
 from ditto_core.evaluation import wikiroleeval
@@ -31,7 +33,7 @@ def bring_in(settings: Settings, sources: Sequence[Path], language: str) -> tupl
     shard of its own, so that its sessions are judged in it.
 
     Args:
-        language: Of rows that do not say theirs.
+        language: Of rows that do not say theirs, or one that there are no wordings for.
 
     Raises:
         InvalidInput: No such file, or not one conversation in them.
@@ -40,20 +42,20 @@ def bring_in(settings: Settings, sources: Sequence[Path], language: str) -> tupl
     store = ShardStore.of(settings)
     inputs = inputs_digest({f"{number} {file.name}": file_sha256(file) for number, file in enumerate(files)})
     shares = {"validation": settings.dataset.validation_share, "test": settings.dataset.test_share}
-    recipe = stage_recipe("dataset", {"imported": inputs, "language": language, "shares": shares})
-    read = _by_language(files, language, settings)
-    account = Ledger.total(ledger for _, ledger in read.values())
+    recipe = stage_recipe("import", {"imported": inputs, "language": language, "shares": shares})
+    shards = {}
+    for code in _languages(files, language, settings):
+        key, ledger = ShardKey("examples", recipe, f"{code}-0000", inputs), Ledger()
+        rows = _rows(files, code, language, settings, ledger)
+        shards[code] = [store.find(key) or store.write(key, Example, rows, ledger)]
+    made = [shard for (shard,) in shards.values()]
+    account = Ledger.total(map(store.ledger, made))
     if not account.ok:
         reasons = ", ".join(f"{reason} {number}" for reason, number in account.failed.items()) or "no line"
         raise InvalidInput(
             f"there is no conversation in {', '.join(str(file) for file in files[:5])} ({reasons}). Expected JSON Lines with "
             f"'messages', 'conversations' (ShareGPT), 'instruction' (Alpaca) or 'prompts' (WikiRoleEval), or such Parquet."
         )
-    shards = {}
-    for code, (rows, ledger) in sorted(read.items()):
-        key = ShardKey("examples", recipe, f"{code}-0000", inputs)
-        shards[code] = [store.find(key) or store.write(key, Example, rows, ledger)]
-    made = [shard for (shard,) in shards.values()]
     shown = {"imported": [file.name for file in files]}
     dataset = publish.publish(store, recipe, made, {"import": made}, shown, wikiroleeval.write_test, needed=())
     chosen = settings.model_copy(update={"dataset": settings.dataset.model_copy(update={"imported": dataset.folder})})
@@ -72,25 +74,39 @@ def _files(source: Path) -> list[Path]:
     raise InvalidInput(f"{str(source)!r} is no file or folder with {', '.join(_SUFFIXES)} files")
 
 
-def _by_language(files: Sequence[Path], language: str, settings: Settings) -> dict[str, tuple[list[Example], Ledger]]:
-    """The rows of each language and their account; what cannot be used is counted with the rows that do not say theirs."""
-    found: dict[str, tuple[list[Example], Ledger]] = {}
-    for file in files:
-        for number, (raw, line) in enumerate(_lines(file), 1):
-            try:
-                row = _row(line, raw, language, settings)
-            except RowFailed as error:
-                _, ledger = found.setdefault(language, ([], Ledger()))
-                ledger.fail(f"{file.name} {number}", RowFailed(error.reason, str(error), raw=raw))
-            else:
-                rows, ledger = found.setdefault(row.language, ([], Ledger()))
-                rows.append(row)
-                ledger.ok += 1
+def _languages(files: Sequence[Path], language: str, settings: Settings) -> list[str]:
+    """The languages of all rows; of those that cannot be used it is the one given."""
+    found = set()
+    for _, raw, line in _all_lines(files):
+        try:
+            found.add(_row(line, raw, language, settings).language)
+        except RowFailed:
+            found.add(language)
+    return sorted(found)
+
+
+def _rows(files: Sequence[Path], code: str, language: str, settings: Settings, ledger: Ledger) -> Iterator[Example]:
+    """The rows in one language; what cannot be used is counted with those of the language given."""
+    for name, raw, line in _all_lines(files):
+        try:
+            row = _row(line, raw, language, settings)
+        except RowFailed as error:
+            if code == language:
+                ledger.inputs += 1
+                ledger.fail(name, RowFailed(error.reason, str(error), raw=raw))
+            continue
+        if row.language == code:
             ledger.inputs += 1
-    return found
+            ledger.ok += 1
+            yield row
 
 
 def _row(line: Any, raw: str, language: str, settings: Settings) -> Example:
+    read = _read(line, raw, language, settings)
+    return read if read.language in languages.available() else replace(read, language=language)
+
+
+def _read(line: Any, raw: str, language: str, settings: Settings) -> Example:
     if not isinstance(line, dict):
         raise RowFailed("not_json", "expected a JSON object")
     if "prompts" in line:
@@ -99,6 +115,13 @@ def _row(line: Any, raw: str, language: str, settings: Settings) -> Example:
             raise RowFailed(next(iter(account.failed)), "not a line of a WikiRoleEval file")
         return read[0]
     return formats.read(line, language, settings.dataset)
+
+
+def _all_lines(files: Sequence[Path]) -> Iterator[tuple[str, str, Any]]:
+    """Every row of every file: its name, its raw text and as an object."""
+    for file in files:
+        for number, (raw, line) in enumerate(_lines(file), 1):
+            yield f"{file.name} {number}", raw, line
 
 
 def _lines(file: Path) -> Iterator[tuple[str, Any]]:

@@ -63,10 +63,16 @@ def take_value(settings: Settings, stage: str, recipe: str, command: str) -> Map
     try:
         value: Mapping[str, Any] = json.loads(_path(settings, stage, recipe).read_text("utf-8"))
     except (FileNotFoundError, ValueError) as error:
-        raise InvalidInput(
-            f"there are no {stage} for these settings in {settings.data_root!r}. Run `ditto {command}` with the same "
-            f"settings first, or `ditto run` for all stages."
-        ) from error
+        if settings.dataset.imported and command == "assemble":
+            problem = (
+                f"there is no dataset {settings.dataset.imported!r} in {settings.data_root!r}. Bring it in with `ditto import`."
+            )
+        else:
+            problem = (
+                f"there are no {stage} for these settings in {settings.data_root!r}. Run `ditto {command}` with the same "
+                f"settings first, or `ditto run` for all stages."
+            )
+        raise InvalidInput(problem) from error
     return value
 
 

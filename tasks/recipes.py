@@ -40,7 +40,7 @@ def simulation_recipe(settings: Settings) -> str:
 def dataset_recipe(settings: Settings) -> str:
     """Of examples and the published folder; an imported folder's name is the digest of its rows."""
     if settings.dataset.imported:
-        return stage_recipe("dataset", {"imported": settings.dataset.imported})
+        return stage_recipe("import", {"imported": settings.dataset.imported})
     spoken = [languages.load(code) for code in settings.knowledge.languages]
     wording = [[language.scripts, language.words_apart, language.cues] for language in spoken]
     judge: list[object] = []

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from random import Random
 
 from ditto_core.dataset.candidates import Rings, candidates
-from ditto_core.dataset.filters import Checks, Introductions, NearDuplicates, normalised, rejection
+from ditto_core.dataset.filters import Checks, Introductions, NearDuplicates, normalised, out_of_role, rejection
 from ditto_core.dataset.splits import split_of
 from ditto_core.errors import RowFailed
 from ditto_core.languages import Language
@@ -44,7 +44,7 @@ def assemble(
         qid = dialogue.profile.character.qid
         split = split_of(qid, validation_share=settings.validation_share, test_share=settings.test_share)
         if split == "test":
-            sessions = _test_session(dialogue, settings, ledger)
+            sessions = _test_session(dialogue, language, settings, ledger)
         else:
             sessions = _training_sessions(dialogue, language, settings, checks, ledger)
         for turns in sessions:
@@ -83,10 +83,10 @@ def _training_sessions(
         yield session
 
 
-def _test_session(dialogue: Dialogue, settings: DatasetSettings, ledger: Ledger) -> Iterator[Sequence[Turn]]:
-    """One session, with every question that it has room for."""
+def _test_session(dialogue: Dialogue, language: Language, settings: DatasetSettings, ledger: Ledger) -> Iterator[Sequence[Turn]]:
+    """One session, with every question that it has room for; its answers, references to the authors' format, are a role's."""
     qid = dialogue.profile.character.qid
-    mixed = _mixed(qid, _usable(dialogue, lambda turn: None, ledger))
+    mixed = _mixed(qid, _usable(dialogue, lambda turn: out_of_role(turn, language, settings), ledger))
     for turn in mixed[settings.test_questions :]:
         ledger.filter(qid, "beyond_test_questions", _text(turn))
     if mixed:

@@ -74,10 +74,8 @@ def rejection(turn: Turn, language: Language, settings: DatasetSettings, checks:
         RowFailed: The judge did not answer, so that nobody knows.
     """
     answer = turn.answer
-    if language.heard("assistant", answer) > settings.max_assistant_cues:
-        return "assistant_speak"
-    if language.heard("profile_talk", answer) > settings.max_profile_cues:
-        return "profile_talk"
+    if (reason := out_of_role(turn, language, settings)) is not None:
+        return reason
     if _is_foreign(answer, language, settings):
         return "wrong_language"
     refused = checks.refuses(turn)
@@ -91,6 +89,15 @@ def rejection(turn: Turn, language: Language, settings: DatasetSettings, checks:
         return "answered_foreign_question"
     if checks.toxicity is not None and checks.toxicity(answer) > settings.max_toxicity:
         return "toxic"
+    return None
+
+
+def out_of_role(turn: Turn, language: Language, settings: DatasetSettings) -> str | None:
+    """The name of the first filter that an answer meets which no role would give; test sessions hold none either."""
+    if language.heard("assistant", turn.answer) > settings.max_assistant_cues:
+        return "assistant_speak"
+    if language.heard("profile_talk", turn.answer) > settings.max_profile_cues:
+        return "profile_talk"
     return None
 
 

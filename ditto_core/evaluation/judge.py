@@ -24,7 +24,7 @@ from typing import Protocol
 
 from ditto_core.evaluation import role_identity, role_knowledge, unknown_rejection
 from ditto_core.evaluation.sessions import CUT, prompts
-from ditto_core.evaluation.votes import Ballot, Parse, letter, missing, poll
+from ditto_core.evaluation.votes import Ballot, Parse, is_open, letter, missing, poll
 from ditto_core.generation.generator import Generator
 from ditto_core.generation.requests import Request, Sampling
 from ditto_core.languages import Language, load
@@ -49,9 +49,10 @@ class Judge(Protocol):
 def judge_all(predictions: Sequence[Prediction], judge: Judge) -> tuple[list[Judgement], Ledger]:
     """Judge sessions, and account for every verdict that was expected: consistency, knowledge, rejection of each turn.
 
-    A verdict has failed as "unreadable" if the judge gave none, and as "judge_engine_unavailable" if its engine did not answer:
-    the next run asks again. It is filtered as "no_answer" if the model under test said nothing that could be judged,
-    "no_candidates" if the role was not among the candidates, and "no_evidence" if the lexical judge had nothing to compare with.
+    A verdict has failed as "unreadable" if the judge gave none, and as "judge_engine_unavailable" if it hangs on a vote that the
+    judge's engine did not answer: the next run asks again. It is filtered as "no_answer" if the model under test said nothing
+    that could be judged, "no_candidates" if the role was not among the candidates, and "no_evidence" if the lexical judge had
+    nothing to compare with.
     """
     judgements = judge.judge(predictions)
     ledger = Ledger()
@@ -208,7 +209,9 @@ def _account(ledger: Ledger, prediction: Prediction, judgement: Judgement, turn:
         votes = [vote for vote in judgement.votes[turn] if vote.metric == metric]
         raw = "\n".join(reply for vote in votes for reply in vote.replies)
         ledger.inputs += 1
-        if verdict is not None:
+        if is_open(votes, by_majority=metric != "knowledge"):
+            ledger.fail(row, missing(votes))
+        elif verdict is not None:
             ledger.ok += 1
         elif not _was_answered(prediction, turn):
             ledger.filter(row, "no_answer", raw)

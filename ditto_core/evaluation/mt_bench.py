@@ -21,7 +21,7 @@ from ditto_core.errors import InvalidInput, RowFailed
 from ditto_core.evaluation import role_knowledge
 from ditto_core.evaluation.scores import Numbers, estimate
 from ditto_core.evaluation.sessions import CUT, read_outcome
-from ditto_core.evaluation.votes import Ballot, missing, poll
+from ditto_core.evaluation.votes import Ballot, is_open, missing, poll
 from ditto_core.generation.generator import Generator
 from ditto_core.generation.requests import Request, Sampling
 from ditto_core.languages import load
@@ -192,7 +192,9 @@ def _mean(grades: Sequence[float]) -> float | None:
 def _account(ledger: Ledger, one: Answered, turn: int, given: float | None, votes: Sequence[Vote]) -> None:
     failure = one.failures[turn]
     ledger.inputs += 1
-    if given is not None:
+    if is_open(votes, by_majority=False):
+        ledger.fail(_row(one, turn), missing(votes))
+    elif given is not None:
         ledger.ok += 1
     elif failure == UNAVAILABLE:
         ledger.fail(_row(one, turn), RowFailed(failure, "the model gave no answer"))

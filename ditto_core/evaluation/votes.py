@@ -9,6 +9,7 @@ Example: Vote(metric="knowledge", prompt="A language model plays ...", replies=(
          Vote(metric="rejection", prompt="A language model plays ...", replies=('{"A": -0.02, "B": -4.1}',), verdict=1.0)
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -56,7 +57,11 @@ def poll(generator: Generator, ballots: Sequence[Ballot], shift: int) -> list[Vo
         shift: Added to the sample number of the second try; more than any sample number of the first.
     """
     replies = generator.answer([ballot.request for ballot in ballots])
-    unread = [number for number, ballot in enumerate(ballots) if ballot.read(replies[number]) is None]
+    unread = [
+        number
+        for number, (ballot, reply) in enumerate(zip(ballots, replies, strict=True))
+        if ballot.read(reply) is None and not _is_unanswered(reply)  # which the next run asks again, for the same draw
+    ]
     again = {number: ballots[number].second or _shifted(ballots[number], shift) for number in unread}
     second = dict(zip(unread, generator.answer([ballot.request for ballot in again.values()]), strict=True))
     votes = []
@@ -70,11 +75,28 @@ def poll(generator: Generator, ballots: Sequence[Ballot], shift: int) -> list[Vo
 
 def missing(votes: Sequence[Vote]) -> RowFailed:
     """Why a turn has no verdict: "unreadable", or, if the judge was not there for one of the votes, by a name that asks again."""
-    replies = [reply for vote in votes for reply in vote.replies]
-    raw = "\n".join(replies)
-    if any(reply.startswith(_UNANSWERED) for reply in replies):
+    raw = "\n".join(reply for vote in votes for reply in vote.replies)
+    if any(map(_is_lost, votes)):
         return RowFailed(f"judge_{UNAVAILABLE}", "the judge's engine did not answer", raw=raw)
     return RowFailed("unreadable", "no vote on this turn could be read", raw=raw)
+
+
+def is_open(votes: Sequence[Vote], *, by_majority: bool) -> bool:
+    """Whether votes that the judge's engine did not answer may change the verdict: a mean always, a majority if it is close."""
+    lost = sum(map(_is_lost, votes))
+    if not lost or not by_majority:
+        return bool(lost)
+    counted = Counter(vote.verdict for vote in votes if vote.verdict is not None).most_common()
+    first, second = (*(number for _, number in counted), 0, 0)[:2]
+    return first <= second + lost
+
+
+def _is_lost(vote: Vote) -> bool:
+    return bool(vote.replies) and vote.replies[-1].startswith(_UNANSWERED)
+
+
+def _is_unanswered(reply: Outcome) -> bool:
+    return not isinstance(reply, Completion) and reply.reason == UNAVAILABLE
 
 
 def letter(verdicts_of: Mapping[str, float]) -> Parse:

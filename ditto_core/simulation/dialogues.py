@@ -219,16 +219,20 @@ class _Shard:
     async def _answers(
         self, put: Sequence[Query], requests: Sequence[Request], turns: Sequence[Turn]
     ) -> AsyncIterator[tuple[Query, Outcome]]:
-        """The outcome for each question, in order; with a history one after another, since each shows the turns before it."""
+        """The outcome for each question, in order; with a history one after another, since each shows the turns before it.
+
+        An answer that steps out of the role is not shown as the role's own words.
+        """
         if not self.settings.history_turns:
             for query, outcome in zip(put, await self.generator.ask(requests), strict=True):
                 yield query, outcome
             return
         for query, request in zip(put, requests, strict=True):
             system, question = request.messages
+            in_role = [turn for turn in turns if responses.is_in_role(turn.answer, self.language)]
             earlier = [
                 message
-                for turn in turns[-self.settings.history_turns :]
+                for turn in in_role[-self.settings.history_turns :]
                 for message in (Message("user", turn.query.question), Message("assistant", turn.answer))
             ]
             (outcome,) = await self.generator.ask([replace(request, messages=(system, *earlier, question))])

@@ -93,6 +93,11 @@ def check(completion: Completion, language: Language) -> str:
     return answer
 
 
+def is_in_role(answer: str, language: Language) -> bool:
+    """Whether nothing in an answer is an assistant's, nor about the notes before it."""
+    return not any(language.speaks(cue, answer) for cue in ("assistant", "profile_talk"))
+
+
 def repeats_itself(text: str) -> bool:
     """Whether the end of a text is one passage of at least 12 characters, four times in a row."""
     return any(text.endswith(text[-length:] * _REPEATS) for length in range(_SHORTEST_REPEAT, len(text) // _REPEATS + 1))

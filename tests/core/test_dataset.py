@@ -87,6 +87,14 @@ def test_test_sessions_keep_every_question_up_to_their_number() -> None:
     assert ledger.filtered == {"duplicate_question": 1, "beyond_test_questions": 1}
 
 
+def test_a_test_session_holds_no_answer_of_an_assistant_nor_of_the_notes() -> None:
+    said = ("I met Charles.", "As an AI I met nobody.", "The profile says so.")
+    asked = [turn("role_specific", f"{number}?", answer) for number, answer in enumerate(said)]
+    rows, ledger = assembled([dialogue(role_of("test"), *asked)])
+    assert [len(row.kinds) for row in rows] == [1]
+    assert ledger.filtered == {"assistant_speak": 1, "profile_talk": 1}
+
+
 def test_a_row_shows_the_identity_line_and_nothing_of_the_profile() -> None:
     role = role_of("train")
     rows, _ = assembled([dialogue(role, *TURNS)])

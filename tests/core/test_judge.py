@@ -280,7 +280,7 @@ def test_by_letters_the_likeliest_counts_and_one_token_is_asked_for() -> None:
 
 
 def test_an_engine_without_chances_is_asked_in_words() -> None:
-    judged, engine = by_letter(lambda request: None if request.choices else agreeing(request))
+    judged, engine = by_letter(lambda request: "Well." if request.choices else agreeing(request))
     plain, _ = llm(agreeing)
     assert (judged.consistency, judged.rejection) == (plain.consistency, plain.rejection)
     assert [vote.prompt for vote in judged.votes[1]] == [vote.prompt for vote in plain.votes[1]]
@@ -327,6 +327,21 @@ def test_a_verdict_that_is_missing_because_the_judge_was_down_is_told_from_one_t
     assert judgements[0].consistency == (1, 1), "two votes agree, the third is not needed"
     assert (account.ok, account.failed) == (2, {"judge_engine_unavailable": 1, "unreadable": 2})
     assert account.unanswered == 1
+
+
+def test_a_vote_that_was_not_answered_is_not_drawn_anew_and_leaves_a_mean_open() -> None:
+    asked: list[int] = []
+
+    def away_once(request: Request) -> str | None:
+        if metric(request) != "knowledge":
+            return agreeing(request)
+        asked.append(request.sample)
+        return None if request.sample == 1 else "[[6]]"
+
+    judgements, account = judge_all([play(EXAMPLES[0], "Polonium.", "No idea.")], LlmJudge(Votes(away_once), EN, SETTINGS))
+    assert sorted(asked) == [0, 1, 2]
+    assert judgements[0].knowledge[0] == 6
+    assert (account.ok, account.failed) == (4, {"judge_engine_unavailable": 1})
 
 
 def test_a_reply_that_was_cut_has_no_verdict() -> None:

@@ -300,3 +300,17 @@ def test_with_a_history_a_role_sees_its_earlier_exchanges_and_no_lost_ones() -> 
         [f"user: {lists[1]}", "assistant: I have never heard of that.", f"user: {lists[2]}"],
     ]
     assert result.ledger.ok == 2
+
+
+def test_with_a_history_a_role_is_not_shown_where_it_stepped_out() -> None:
+    class Assistant(Historian):
+        def reply(self, request: Request) -> str | Outcome | None:
+            said = super().reply(request)
+            asked_of_puff = request.purpose == "responses" and "Puff" in request.messages[-1].content
+            return "As an AI I know no Puff." if asked_of_puff else said
+
+    script = Assistant()
+    script._lists = [json.dumps(["What of Puff, do you know?", "Do you sail?"])]
+    settings = SETTINGS.model_copy(update={"history_turns": 1, "queries_per_pair": 2})
+    dialogues.simulate(PLACES[:1], {"Q1": ADA, "Q2": BOB}, script, EN, settings, lambda done, lost: None)
+    assert script.shown[1] == ["user: Do you sail?"]

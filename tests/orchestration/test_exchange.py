@@ -95,7 +95,8 @@ def test_files_with_one_name_are_all_read_and_in_their_combination(tmp_path: Pat
 
 def test_every_language_of_a_file_has_shards_of_its_own_in_which_it_is_judged(tmp_path: Path) -> None:
     chinese = AUTHORS | {"system": "你是埃达，数学家。", "meta": {"label": "埃达", "lang": "zh"}}
-    file = write_lines(tmp_path / "in.jsonl", *map(conversation, range(10)), AUTHORS, chinese)
+    german = AUTHORS | {"meta": {"label": "Ada", "lang": "de"}}  # there are no wordings for it
+    file = write_lines(tmp_path / "in.jsonl", *map(conversation, range(9)), AUTHORS, chinese, german)
     dataset, ledger = importing.bring_in(settings_of(tmp_path), [file], "en")
     assert ledger.ok == 12
     chosen = settings_of(tmp_path, dataset.folder)
