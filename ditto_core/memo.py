@@ -34,6 +34,8 @@ _AWAY_S = 60.0  # for a server that restarts, or another that takes its place
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0
 
 T = TypeVar("T")
+_met: set[str] = set()
+"""Addresses of the memos that this process has had open."""
 Told = Callable[[Completion | DittoError], None]
 """Is told what the memo holds, or why it could not keep it. Called from another thread, and never waits."""
 
@@ -99,6 +101,7 @@ class Memo:
 
     Raises:
         InvalidInput: The database cannot be reached, or it is not a memo.
+        SourceUnavailable: Its server, which this process has used before, does not answer any more.
     """
 
     def __init__(self, url: str) -> None:
@@ -113,7 +116,11 @@ class Memo:
             )
             if self._engine.dialect.name == "sqlite":
                 sa.event.listen(self._engine, "connect", _tune_sqlite)
-            self._prepare()
+            if url in _met:
+                self._patiently(self._prepare)
+            else:
+                self._prepare()  # a wrong address is said at once
+        _met.add(url)
         self._queue: queue.SimpleQueue[_New | None] = queue.SimpleQueue()
         self._closing = threading.Event()
         self._lock = threading.Lock()  # nothing is queued after the None that ends the writer
@@ -273,7 +280,16 @@ class Memo:
             ) from error
 
     def _transact(self, act: Callable[[sa.Connection], T]) -> T:
-        """Do something in one transaction, and again from its start while the server is away.
+        """Do something in one transaction, and again from its start while the server is away; raises as `_patiently`."""
+
+        def once() -> T:
+            with self._engine.begin() as connection:
+                return act(connection)
+
+        return self._patiently(once)
+
+    def _patiently(self, act: Callable[[], T]) -> T:
+        """Do something, again and again while the server is away.
 
         Raises:
             SourceUnavailable: It stayed away.
@@ -281,8 +297,7 @@ class Memo:
         until, pause = time.monotonic() + _AWAY_S, _FIRST_PAUSE_S
         while True:
             try:
-                with self._engine.begin() as connection:
-                    return act(connection)
+                return act()
             except sa.exc.DBAPIError as error:
                 if not _is_away(error):
                     raise
@@ -365,7 +380,12 @@ def _in_order(rows: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _is_away(error: sa.exc.DBAPIError) -> bool:
-    """Whether a server hung up, or nobody answers at its address; what it has refused in words of its own has an SQLSTATE."""
+    """Whether a server hung up, or nobody answers at its address; what it has refused in words of its own has an SQLSTATE.
+
+    A standby that is not yet promoted refuses to write, and a server that starts or ends refuses everything.
+    """
+    if getattr(error.orig, "sqlstate", None) in ("25006", "57P01", "57P02", "57P03"):
+        return True
     lost = isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError)
     return lost and (error.connection_invalidated or getattr(error.orig, "sqlstate", "SQLite has none") is None)
 

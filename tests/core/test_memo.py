@@ -325,7 +325,12 @@ def test_a_restart_of_the_server_costs_time_and_no_reply(postgresql: PostgreSQL)
     given = [answers.get(timeout=60), later.get(timeout=60)]
     generator.close()
     memo.close()
-    memo = Memo(url)
+    with ThreadPoolExecutor(1) as pool:  # between two stages the memo is opened again
+        with postgresql.away():
+            opened = pool.submit(Memo, url)
+            time.sleep(0.5)
+            assert not opened.done()
+        memo = opened.result()
     found = memo.lookup([first.key, other.key])
     memo.close()
     assert [found[first.key], found[other.key]] == given
