@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 from ditto_core.errors import DittoError, InvalidInput
 from ditto_core.ledger import Ledger
 from ditto_core.settings import Settings
-from ditto_core.shards import ShardKey, ShardRef, ShardStore
+from ditto_core.shards import ShardKey, ShardRef, ShardStore, read_manifest
 from flows.workers import Workers
 from tasks import leases, policies, resources
 from tasks.handover import Shards
@@ -165,7 +165,7 @@ def ledger_of(store: ShardStore, shards: Shards) -> Ledger:
 
 
 def account(stage: str, store: ShardStore, shards: Mapping[str, ShardRef]) -> Ledger:
-    """Add up the shards' ledgers, show them as an artifact, and check the sum.
+    """Add up the shards' ledgers, show them as an artifact, and check the sum. If every row was lost, the shards are discarded.
 
     Raises:
         StageFailed: Every row was lost, or the engine left more than a tenth of them unanswered.
@@ -183,8 +183,16 @@ def account(stage: str, store: ShardStore, shards: Mapping[str, ShardRef]) -> Le
             f"its server's, then run the same command again: only that is asked."
         )
     if total.inputs and not total.ok:
+        _discard(store, shards)
         raise StageFailed(
             f"{stage}: nothing came through ({describe(total)}). The shards' logs above show examples of what was lost. Correct "
             f"the cause and run the same command again."
         )
     return total
+
+
+def _discard(store: ShardStore, shards: Mapping[str, ShardRef]) -> None:
+    """Have the next run make these shards again, instead of finding what a cause that was since corrected left of them."""
+    for ref in shards.values():
+        if manifest := read_manifest(store.path(ref.uri)):
+            store.discard(ShardKey(**manifest["key"]))

@@ -6,7 +6,8 @@ Out:  completions as they arrive; what the server refuses, or does not answer in
 Busy servers (429, 5xx), lost connections, timeouts and broken JSON are tried again with exponential backoff and jitter, for
 `timeout_s` in all; the windows of `window.py` say how many are in flight. One attempt takes at most half of `timeout_s`, so
 that a hanging connection leaves time for another. Servers that answer nothing at all for `timeout_s` are given up: the rest
-fails at once. A field of `chat_completions.OPTIONAL` that a server refuses is left out from then on; the log says so once.
+fails at once. A field of `chat_completions.OPTIONAL` that a server refuses is left out from then on, or sent under its other
+name; the log says so once.
 
 Draws of one prompt that are submitted together go as one request with `n`, so that a provider bills the prompt once; a server
 that lacks `n`, or draws fewer, is asked for the others one by one. The seed of such a request is that of its first draw.
@@ -26,6 +27,7 @@ import uvloop
 from ditto_core.errors import InvalidInput, SourceUnavailable
 from ditto_core.generation.chat_completions import (
     OPTIONAL,
+    RENAMED,
     is_too_long,
     payload,
     read_completions,
@@ -86,8 +88,8 @@ class ChatApiGenerator(Generator):
     def submit(self, jobs: Sequence[Job]) -> None:
         """Send jobs as the windows have room.
 
-        An InvalidInput in place of an outcome says that nothing listens at the address, that the key is refused, or that the
-        server does not know the model.
+        An InvalidInput in place of an outcome says that nothing listens at the address, that the key is refused, that the
+        account has no credit, or that the server does not know the model.
         """
         with self._state:
             if self._closed:
@@ -217,7 +219,8 @@ class ChatApiGenerator(Generator):
     def _note_lack(self, server: Server, field: str) -> None:
         if field not in server.lacks:
             server.lacks.add(field)
-            _LOG.warning("the server at %s does not know %r; asking without it from now on", server.url, field)
+            instead = f"with {RENAMED[field]!r} in its place" if field in RENAMED else "without it"
+            _LOG.warning("the server at %s does not take %r; asking %s from now on", server.url, field, instead)
 
     async def _post(self, server: Server, body: bytes, seconds: float, watch: Callable[[str], None] | None) -> Reply:
         if self._session is None:
@@ -252,7 +255,7 @@ class ChatApiGenerator(Generator):
 
         Raises:
             SourceUnavailable: The same request may be answered later.
-            InvalidInput: The key, the address or the model's name is wrong.
+            InvalidInput: The key, the address or the model's name is wrong, or the account has no credit.
         """
         if reply.status == 200:
             return read_completions(reply.body, [job.key for job in draws], draws[0].request.choices)
@@ -263,6 +266,11 @@ class ChatApiGenerator(Generator):
             raise InvalidInput(
                 f"the server at {server.url!r} refused the key (HTTP {reply.status}): {said} Set "
                 f"DITTO_API_KEY to a key that it accepts."
+            )
+        if reply.status == 402:
+            raise InvalidInput(
+                f"the account at {server.url!r} has no credit (HTTP 402): {said} Add credit, then run the same command again: "
+                f"all answers are kept."
             )
         if reply.status == 404 or reply.status < 400:
             raise InvalidInput(

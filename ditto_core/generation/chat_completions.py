@@ -16,15 +16,20 @@ import numpy as np
 from ditto_core.errors import SourceUnavailable
 from ditto_core.generation.requests import Completion, Failure, Outcome, Request, weighed
 
-OPTIONAL = ("response_format", "repetition_penalty", "seed", "logprobs", "top_logprobs", "n")
-"""Fields that some servers lack; a server that says so is asked again without them."""
+_REFUSED_BY_MODELS = ("max_tokens", "top_p", "temperature")
+"""Fields that every server knows, but some models refuse; an error that names one may as well be about its value."""
+OPTIONAL = ("response_format", "repetition_penalty", "top_k", "seed", "logprobs", "top_logprobs", "n", *_REFUSED_BY_MODELS)
+"""Fields that some servers lack; a server that says so is asked again without them, or under the name in `RENAMED`."""
+RENAMED: Mapping[str, str] = {"max_tokens": "max_completion_tokens"}
+"""Field -> its name for OpenAI's models that reason."""
 _TOO_LONG_CODES = frozenset(
     {"context_length_exceeded", "exceed_context_size_error", "input_tokens", "input_text", "string_above_max_length"}
 )
 _TOO_LONG_WORDS = ("context length", "context window", "context size")
 _UNKNOWN_WORDS = (
     "support",
-    "must be 1",
+    "must be",
+    "greater than",
     "unknown",
     "unrecognized",
     "unexpected",
@@ -36,20 +41,24 @@ _UNKNOWN_WORDS = (
 _SPELLINGS: Mapping[str, tuple[str, ...]] = {
     "response_format": ("response_format", "response format", "json_schema", "structured output"),
     "repetition_penalty": ("repetition_penalty",),
+    "top_k": ("top_k",),
     "seed": ("seed",),
     "logprobs": ("logprobs",),
     "top_logprobs": ("top_logprobs",),
     "n": ("'n'", '"n"', "`n`", "n > 1", "parameter n", "parameter: n", "n must be 1"),
+    "max_tokens": ("max_completion_tokens",),
+    "top_p": ("top_p",),
+    "temperature": ("temperature",),
 }
 _LIKELIEST = 20
 """Tokens whose chances are asked for: as many as OpenAI's servers and vLLM's give."""
 
 
 def payload(request: Request, model: str, lacks: Collection[str] = (), draws: int = 1) -> dict[str, Any]:
-    """The JSON body of a request. Fields that only some servers know are sent only where they say something.
+    """The JSON body of a request.
 
     Args:
-        lacks: Those of `OPTIONAL` that the server does not know.
+        lacks: Those of `OPTIONAL` that the server does not take.
         draws: Replies that the server shall draw to the one prompt.
     """
     sampling = request.sampling
@@ -58,12 +67,13 @@ def payload(request: Request, model: str, lacks: Collection[str] = (), draws: in
         "messages": [{"role": message.role, "content": message.content} for message in request.messages],
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
+        # These two are sent where they are off, too: vLLM's server takes what is missing from generation_config.json.
+        "top_k": -1,
+        "repetition_penalty": sampling.repetition_penalty,
         "max_tokens": sampling.max_tokens,
         "stream": request.watch is not None,
         "seed": request.seed(),
     }
-    if sampling.repetition_penalty != 1:
-        body["repetition_penalty"] = sampling.repetition_penalty
     if request.schema:
         schema = {"name": "reply", "schema": json.loads(request.schema), "strict": True}
         body["response_format"] = {"type": "json_schema", "json_schema": schema}
@@ -71,7 +81,8 @@ def payload(request: Request, model: str, lacks: Collection[str] = (), draws: in
         body |= {"logprobs": True, "top_logprobs": _LIKELIEST}
     if draws > 1:
         body["n"] = draws
-    return {field: value for field, value in body.items() if field not in lacks}
+    renamed = {new: body[old] for old, new in RENAMED.items() if old in lacks}
+    return {field: value for field, value in body.items() if field not in lacks} | renamed
 
 
 async def read_stream(lines: AsyncIterable[bytes], watch: Callable[[str], None]) -> bytes:
@@ -165,12 +176,14 @@ def is_too_long(body: bytes) -> bool:
 
 
 def unknown_field(body: bytes, sent: Collection[str]) -> str | None:
-    """Which of the `OPTIONAL` fields that were sent an error says the server does not know."""
+    """Which of the `OPTIONAL` fields that were sent an error says the server does not know, or does not take for its model."""
     error = _error(body)
-    message = str(error.get("message")).lower()
+    message, is_unsupported = str(error.get("message")).lower(), str(error.get("code")).startswith("unsupported")
     for field in OPTIONAL:
-        said = message if any(words in message for words in _UNKNOWN_WORDS) else ""
-        if field in sent and (str(error.get("param")) == field or any(name in said for name in _SPELLINGS[field])):
+        by_model = field in _REFUSED_BY_MODELS
+        named = str(error.get("param")) == field and (is_unsupported or not by_model)
+        said = message if any(words in message for words in (("support",) if by_model else _UNKNOWN_WORDS)) else ""
+        if field in sent and (named or any(name in said for name in _SPELLINGS[field])):
             return field
     return None
 

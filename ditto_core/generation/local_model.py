@@ -252,15 +252,13 @@ def model_folder(model: str, revision: str = "") -> Path:
     Raises:
         InvalidInput: Neither a folder nor a model that the hub gives us.
     """
-    if Path(model).is_dir() or not _HUB_ID.fullmatch(model):
+    if not _is_hub_id(model):
         return Path(model)
-    import httpx
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError
+    import httpx2  # huggingface_hub's client; its own HTTP errors are among these
 
     try:
-        return Path(snapshot_download(model, revision=revision or None, allow_patterns=list(_HUB_FILES), ignore_patterns=["*/*"]))
-    except (OSError, ValueError, httpx.HTTPError, HfHubHTTPError) as error:
+        return _snapshot(model, revision)
+    except (OSError, ValueError, httpx2.HTTPError) as error:
         raise InvalidInput(
             f"generation.model {model!r} is not a folder here, and the Hugging Face hub did not give it: "
             f"{str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__}. Set it to a "
@@ -269,16 +267,62 @@ def model_folder(model: str, revision: str = "") -> Path:
         ) from error
 
 
+def folder_here(model: str, revision: str = "") -> Path | None:
+    """As `model_folder`, but no hub is asked: None for a hub id that is still to be fetched."""
+    if not _is_hub_id(model):
+        return Path(model)
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:
+        folder = _snapshot(model, revision, local_files_only=True)
+    except HFValidationError:  # no hub has such an id, so only a folder can be meant
+        return Path(model)
+    except LocalEntryNotFoundError:
+        return None
+    return folder if any(folder.glob("*.safetensors")) else None
+
+
+def _is_hub_id(model: str) -> bool:
+    return not Path(model).is_dir() and _HUB_ID.fullmatch(model) is not None
+
+
+def _snapshot(model: str, revision: str, *, local_files_only: bool = False) -> Path:
+    from huggingface_hub import snapshot_download
+
+    return Path(
+        snapshot_download(
+            model,
+            revision=revision or None,
+            allow_patterns=list(_HUB_FILES),
+            ignore_patterns=["*/*"],
+            local_files_only=local_files_only,
+        )
+    )
+
+
 def chat_identity(folder: Path) -> ModelIdentity:
-    """The identity of a model folder; where it has no chat template, ours is part of its tokenizer.
+    """The identity of a model folder, with all that says how replies begin and end.
+
+    Part of its tokenizer are our chat template where it has none, and the end tokens of generation_config.json where they
+    differ from those of config.json, whose bytes are part of the weights.
 
     Raises:
         InvalidInput: No such folder, or no weights in it.
     """
     identity = model_identity(folder)
-    if has_chat_template(folder):
-        return identity
-    return ModelIdentity(identity.weights, digest([identity.tokenizer, our_chat_template()]))
+    parts: list[object] = [identity.tokenizer]
+    if not has_chat_template(folder):
+        parts.append(our_chat_template())
+    ends = _end_tokens(generation_defaults(folder))
+    if ends and ends != _end_tokens(_json(folder / "config.json")):
+        parts.append(ends)
+    return identity if len(parts) == 1 else ModelIdentity(identity.weights, digest(parts))
+
+
+def _end_tokens(config: Mapping[str, object]) -> list[int]:
+    """Its eos_token_id, which is a number or a list, in order."""
+    declared = config.get("eos_token_id")
+    return sorted({token for token in (declared if isinstance(declared, list) else [declared]) if isinstance(token, int)})
 
 
 def adapted_identity(identity: ModelIdentity, adapter: Path) -> ModelIdentity:

@@ -105,9 +105,11 @@ def test_whoever_watches_reads_the_reply_as_it_is_written(server: Server, client
     assert len(server.bodies) == 1 + cut
 
 
-def test_extensions_are_left_out_where_they_say_nothing(server: Server, client: Any) -> None:
+def test_what_a_server_would_take_from_its_model_is_sent_where_it_is_off(server: Server, client: Any) -> None:
     list(client().generate([ask()]))
-    assert not {"repetition_penalty", "response_format"} & server.bodies[0].keys()
+    body = server.bodies[0]
+    assert (body["repetition_penalty"], body["top_k"], body["top_p"], body["temperature"]) == (1, -1, 1, 0)
+    assert not {"response_format", "logprobs", "n"} & body.keys()
 
 
 def weighing(*likeliest: tuple[str, float]) -> Handler:
@@ -207,8 +209,17 @@ def test_a_request_whose_time_is_over_fails_by_name(server: Server, client: Any)
         ("This model's maximum context length is 512 tokens", "prompt_too_long"),
         ('{"error": {"code": "context_length_exceeded"}}', "prompt_too_long"),
         (f"no such parameter; your key is {KEY}", "rejected_by_server"),
+        (
+            '{"error": {"message": "max_tokens is too large: 512. This model supports at most 256 completion tokens.", '
+            '"param": "max_tokens", "code": "invalid_value"}}',
+            "rejected_by_server",
+        ),
+        (
+            '{"error": {"message": "Invalid \'temperature\': expected a value <= 1.", "param": "temperature"}}',
+            "rejected_by_server",
+        ),
     ],
-    ids=["words", "code", "other"],
+    ids=["words", "code", "other", "value-of-max-tokens", "value-of-temperature"],
 )
 def test_a_refusal_fails_alone_and_is_not_asked_again(server: Server, client: Any, said: str, reason: str) -> None:
     async def handler(server: Server, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
@@ -233,7 +244,9 @@ def test_a_reply_without_choices_fails_by_name(server: Server, client: Any) -> N
     assert outcome.reason == "empty_choices"
 
 
-@pytest.mark.parametrize(("code", "words"), [(401, "DITTO_API_KEY"), (403, "DITTO_API_KEY"), (404, "generation.model")])
+@pytest.mark.parametrize(
+    ("code", "words"), [(401, "DITTO_API_KEY"), (402, "no credit"), (403, "DITTO_API_KEY"), (404, "generation.model")]
+)
 def test_what_only_the_user_can_mend_ends_the_run(server: Server, client: Any, code: int, words: str) -> None:
     server.handler = status(code, f"bad key {KEY}")
     with pytest.raises(InvalidInput, match=words) as caught:
@@ -323,6 +336,13 @@ def test_servers_that_answer_nothing_are_given_up(server: Server, client: Any) -
         pytest.param("response_format", '{"error": "json_schema is not supported by this model"}', id="schema"),
         pytest.param("repetition_penalty", '{"detail": "Unrecognized field: repetition_penalty"}', id="penalty"),
         pytest.param("logprobs", '{"error": {"message": "logprobs is not supported"}}', id="logprobs"),
+        pytest.param(
+            "top_k", '{"detail": [{"loc": ["top_k"], "msg": "Input should be greater than or equal to 0"}]}', id="range"
+        ),
+        pytest.param("temperature", '{"message": "gpt-5 models don\'t support temperature=0.0."}', id="temperature"),
+        pytest.param(
+            "top_p", '{"error": {"message": "Refused.", "param": "top_p", "code": "unsupported_value"}}', id="value-by-code"
+        ),
     ],
 )
 def test_a_field_that_the_server_lacks_is_left_out_and_said_once(
@@ -340,6 +360,45 @@ def test_a_field_that_the_server_lacks_is_left_out_and_said_once(
             assert text(outcome) == f"echo {number}"
     assert [field in body for body in server.bodies] == [True, False, False, False]
     assert len([record for record in caplog.records if field in record.getMessage()]) == 1
+
+
+UNKNOWN = "Unknown parameter: '{}'."
+REASONING = {
+    "repetition_penalty": (UNKNOWN, "unknown_parameter"),
+    "top_k": (UNKNOWN, "unknown_parameter"),
+    "max_tokens": (
+        "Unsupported parameter: '{}' is not supported with this model. Use 'max_completion_tokens' instead.",
+        "unsupported_parameter",
+    ),
+    "temperature": (
+        "Unsupported value: '{}' does not support 0 with this model. Only the default (1) value.",
+        "unsupported_value",
+    ),
+    "top_p": ("Unsupported parameter: '{}' is not supported with this model.", "unsupported_parameter"),
+}
+"""Field -> what OpenAI's servers say of it, and the code, where the model reasons."""
+
+
+async def reasoning(server: Server, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+    for field, (said, code) in REASONING.items():
+        if field in body:
+            error = {"message": said.format(field), "type": "invalid_request_error", "param": field, "code": code}
+            return web.json_response({"error": error}, status=400)
+    return await echo(server, request, body)
+
+
+def test_a_model_that_reasons_is_asked_with_what_it_takes_once_it_has_refused_field_by_field(
+    server: Server, client: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.handler, engine = reasoning, client(concurrency=1)
+    with caplog.at_level(logging.WARNING):
+        assert [text(outcome) for word in ("a", "b") for outcome in engine.generate([ask(word)])] == ["echo a", "echo b"]
+    assert len(server.bodies) == len(REASONING) + 2
+    assert server.bodies[-1].keys() == {"model", "messages", "max_completion_tokens", "stream", "seed"}
+    assert server.bodies[-1]["max_completion_tokens"] == Sampling().max_tokens
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == len(REASONING)
+    assert "does not take 'max_tokens'; asking with 'max_completion_tokens' in its place from now on" in said[2]
 
 
 DRAWS = [replace(Request((Message("user", "Vote."),), Sampling(temperature=1)), sample=number) for number in range(3)]

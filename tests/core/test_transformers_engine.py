@@ -1,9 +1,10 @@
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import groupby
@@ -15,8 +16,10 @@ from fixtures.tiny_model import make_tiny_model
 from ditto_core.errors import InvalidInput
 from ditto_core.generation.copies import Copies
 from ditto_core.generation.generator import Generator, Job
+from ditto_core.generation.local_model import chat_identity
 from ditto_core.generation.requests import Completion, Failure, Request, Sampling
 from ditto_core.generation.transformers_engine import TransformersGenerator
+from ditto_core.recipe import model_identity
 from ditto_core.records import Message
 from ditto_core.settings import GenerationSettings
 
@@ -216,6 +219,26 @@ def test_identity_and_token_counts_need_no_model(folder: Path) -> None:
     fresh.close()
 
 
+@pytest.mark.parametrize(
+    ("declare", "is_another"),
+    [
+        pytest.param(lambda end: {"eos_token_id": end}, False, id="the-same"),
+        pytest.param(lambda end: {"eos_token_id": [end]}, False, id="the-same-in-a-list"),
+        pytest.param(lambda _end: {}, False, id="none"),
+        pytest.param(lambda end: {"eos_token_id": [end - 1, end]}, True, id="one-more"),
+        pytest.param(lambda end: {"eos_token_id": end - 1}, True, id="another"),
+    ],
+)
+def test_another_end_of_replies_makes_another_identity(
+    folder: Path, tmp_path: Path, declare: Callable[[int], dict[str, object]], is_another: bool
+) -> None:
+    edited = shutil.copytree(folder, tmp_path / "edited")
+    end = json.loads((folder / "config.json").read_text("utf-8"))["eos_token_id"]
+    (edited / "generation_config.json").write_text(json.dumps(declare(end)))
+    assert (chat_identity(edited) != chat_identity(folder)) == is_another
+    assert chat_identity(folder) == model_identity(folder), "row keys of models that agree with themselves stay"
+
+
 def test_a_closed_engine_fails_what_comes_and_closes_again(folder: Path) -> None:
     fresh = TransformersGenerator(settings(folder))
     assert texts(fresh, [ask("hello")])
@@ -232,8 +255,6 @@ def test_a_missing_folder_is_the_users_mistake(tmp_path: Path) -> None:
 
 
 def test_a_folder_with_a_broken_config_is_reported_to_the_caller(folder: Path, tmp_path: Path) -> None:
-    import shutil
-
     broken = shutil.copytree(folder, tmp_path / "broken")
     (broken / "model.safetensors").write_bytes(b"no weights")
     fresh = TransformersGenerator(settings(broken))

@@ -176,6 +176,20 @@ def test_a_run_whose_engine_died_is_finished_by_the_next(
     assert second["model_calls"] == again.total() < clean.calls
 
 
+def test_a_stage_that_lost_every_row_is_asked_again_once_the_cause_is_mended(
+    ditto: Ditto, model_server: StubServer, clean: Clean, collected: Path
+) -> None:
+    async def too_short(*_: Any) -> web.Response:
+        return web.Response(status=400, text="This model's maximum context length is 10 tokens")
+
+    model_server.fault = too_short
+    assert "dialogues: nothing came through" in ditto("simulate", collected, code=1)["error"]
+    assert len(list((collected / "shards" / "dialogues").rglob("*.lost.parquet"))) == 3, "what was lost can still be read"
+    model_server.fault = None
+    second = ditto("simulate", collected)
+    assert (second["ledger"], shards(collected)) == (clean.result["ledger"], clean.bytes)
+
+
 def test_what_a_judge_of_refusals_that_was_down_left_is_all_that_the_next_run_asks(
     ditto: Ditto, model_server: StubServer, root: Path
 ) -> None:
