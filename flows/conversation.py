@@ -9,8 +9,10 @@ import typer
 
 from ditto_core import languages
 from ditto_core.errors import DittoError, InvalidInput
+from ditto_core.evaluation.sessions import opened, read_outcome
 from ditto_core.generation.generator import Generator
 from ditto_core.generation.requests import Completion, Request, Sampling
+from ditto_core.generation.thoughts import spoken
 from ditto_core.knowledge.profiles import verbalise
 from ditto_core.records import Message, Profile
 from ditto_core.settings import Settings
@@ -30,7 +32,9 @@ def converse(settings: Settings, role: str, model: str) -> None:
     roles = _roles(settings)
     generation = resources.seed_llm(settings).model_copy(update={"model": _folder(settings, model)})
     screen = Screen()
-    talk = Talk(settings, roles, resources.generator(settings, generation), screen.grow)
+    # Training sets our own chat template, which has a system role.
+    system_role = settings.evaluation.system_role or model != "before"
+    talk = Talk(settings, roles, resources.generator(settings, generation), screen.grow, system_role=system_role)
     typer.secho(f"{talk.obey('role', role)}\n{HELP}", dim=True)
     try:
         while line := typer.prompt("you", default="", show_default=False, prompt_suffix="> ").strip():
@@ -68,6 +72,7 @@ class Talk:
     Attributes:
         roles: Label -> profile.
         watch: Called with the answer so far, as far as the engine tells.
+        system_role: False puts what would stand there into the first turn.
     """
 
     settings: Settings
@@ -75,6 +80,7 @@ class Talk:
     generator: Generator
     watch: Callable[[str], None] | None = None
     shows_profile: bool = False
+    system_role: bool = True
     _role: Profile | None = None
     _turns: list[Message] = field(default_factory=list)
 
@@ -82,25 +88,30 @@ class Talk:
         """What comes back for one line of the user: an answer, or what a command did.
 
         Raises:
-            InvalidInput: An unknown command or argument, or the engine gave no answer; the talk is as it was before.
+            InvalidInput: An unknown command or argument, or there is no answer; the talk is as it was before.
         """
         if line.startswith("/"):
             command, _, argument = line[1:].partition(" ")
             return self.obey(command, argument.strip())
-        sampling = Sampling(self.settings.evaluation.temperature, max_tokens=self.settings.evaluation.max_answer_tokens)
+        asked = self.settings.evaluation
         turns = [*self._turns, Message("user", line)]
         label = self.role.character.label
 
         def watch(text: str) -> None:
             if self.watch is not None:
-                self.watch(f"{label}> {text}")
+                self.watch(f"{label}> {spoken(text).strip()}")
 
-        request = Request((Message("system", self.system()), *turns), sampling, purpose="chat", watch=watch)
+        messages = (*opened(self.system(), turns[0], system_role=self.system_role), *turns[1:])
+        sampling = Sampling(asked.temperature, asked.top_p, max_tokens=asked.max_answer_tokens)
+        request = Request(messages, sampling, purpose="chat", watch=watch)
         (outcome,) = self.generator.answer([request])
         if not isinstance(outcome, Completion):
             raise InvalidInput(f"the engine gave no answer: {outcome.reason}: {outcome.detail}")
-        self._turns = [*turns, Message("assistant", outcome.text)]
-        return f"{label}> {outcome.text}"
+        answer, _ = read_outcome(outcome)
+        if not answer:
+            raise InvalidInput("the model said nothing; if it thinks before it speaks, raise evaluation.max_answer_tokens")
+        self._turns = [*turns, Message("assistant", answer)]
+        return f"{label}> {answer}"
 
     def obey(self, command: str, argument: str) -> str:
         """Carry out a command and say what it did; raises as `say` does."""

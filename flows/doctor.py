@@ -1,5 +1,6 @@
 """doctor: is this machine ready for these settings?"""
 
+import os
 import shutil
 import sys
 import tempfile
@@ -11,13 +12,17 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import requests
+
 from ditto_core.errors import DittoError
-from ditto_core.generation.engines import choose_engine
-from ditto_core.settings import Settings
+from ditto_core.generation.engines import choose_engine, create
+from ditto_core.generation.local_model import folder_here
+from ditto_core.settings import GenerationSettings, Settings
 from ditto_core.shards import ShardStore
 from tasks import knowledge, leases, resources
 
 _FREE_GIB = 2
+_PATIENCE_S = 10
 _KNOWN_TO_BREAK = {
     "sqlalchemy": ("2.1", "Prefect's scheduler then creates no runs; install sqlalchemy<2.1"),
     "fastapi": ("0.137", "the Prefect server then does not start; install fastapi==0.136.3"),
@@ -40,7 +45,7 @@ def examine(settings: Settings) -> list[Finding]:
         "packages": _packages,
         "disk": lambda: _disk(Path(settings.data_root)),
         "engine": lambda: choose_engine(resources.resolve_model(settings.generation)),
-        "model": lambda: resources.identify(settings.generation).weights[:40],
+        "model": lambda: _model(resources.resolve_model(settings.generation)),
         "memo": lambda: f"{sum(kept.completions for kept in resources.memo(settings).kept())} completions",
         "shared store": lambda: _shared(settings),
         "runs": lambda: _runs(settings),
@@ -86,6 +91,62 @@ def _disk(root: Path) -> str:
     return f"{free:.0f} GiB free"
 
 
+def _model(generation: GenerationSettings) -> str:
+    engine = choose_engine(generation)
+    if engine == "chat-api":
+        key = os.environ.get("DITTO_API_KEY", "").strip()
+        create(generation, api_key=key)  # refuses a key that no header can carry
+        return "; ".join(_served(address, generation.model, key) for address in (generation.base_url, *generation.replicas))
+    if engine == "scripted":
+        return resources.identify(generation).weights[:40]
+    folder, adapter = folder_here(generation.model, generation.revision), folder_here(generation.adapter)
+    if folder is None or adapter is None:
+        missing = generation.model if folder is None else generation.adapter
+        return f"{missing} is not here yet: fetched at the first run"
+    here = {"model": str(folder), "adapter": str(adapter) if generation.adapter else ""}
+    return resources.identify(generation.model_copy(update=here)).weights[:40]
+
+
+def _served(address: str, model: str, key: str) -> str:
+    """What a server says of a model, asked as the engine asks: directly, with the key, which no other host may get."""
+    try:
+        with requests.Session() as session:
+            session.trust_env = False  # no proxy, and no key from a .netrc
+            answer = session.get(
+                address.rstrip("/") + "/models",
+                headers={"Authorization": f"Bearer {key}"} if key else {},
+                timeout=_PATIENCE_S,
+                allow_redirects=False,
+            )
+    except requests.RequestException as error:
+        raise _Unfit(
+            f"no server answers at {address}: {error}. Start it, or set generation.base_url and generation.replicas to "
+            f"addresses that end in /v1."
+        ) from error
+    if answer.status_code in (401, 403):
+        raise _Unfit(f"{address} refuses the key (HTTP {answer.status_code}). Set DITTO_API_KEY to a key that it accepts.")
+    if answer.status_code in (404, 405):
+        return f"{address} answers, but lists no models; whether it has {model!r} shows at the first request"
+    if answer.status_code != 200:
+        raise _Unfit(f"{address} answers HTTP {answer.status_code} when asked for its models. Wait, or look at its log.")
+    listed = _listed(answer)
+    if model not in listed:
+        some = ", ".join(listed[:10]) or "none"
+        raise _Unfit(
+            f"{address} does not list the model {model!r}; it lists {len(listed)}, such as {some}. Set generation.model."
+        )
+    return f"{address} serves {model}"
+
+
+def _listed(answer: requests.Response) -> list[str]:
+    try:
+        return [str(row["id"]) for row in answer.json()["data"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise _Unfit(
+            f"{answer.url} answers with something else than a list of models. Check that the address is right."
+        ) from error
+
+
 def _shared(settings: Settings) -> str:
     shared = ShardStore.of(settings).shared
     if shared is None:
@@ -113,7 +174,7 @@ def _reachable(address: str) -> str:
     if address == "embedded":
         return "embedded"
     try:
-        with urllib.request.urlopen(address, timeout=10) as response:
+        with urllib.request.urlopen(address, timeout=_PATIENCE_S) as response:
             return f"{address} answers {response.status}"
     except urllib.error.HTTPError as error:
         return f"{address} answers {error.code}"

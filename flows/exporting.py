@@ -44,15 +44,17 @@ def push(settings: Settings, repository: str) -> str:
     The token comes from HF_TOKEN, the hub from HF_ENDPOINT if that is set.
 
     Raises:
-        InvalidInput: No token, no dataset, or the hub refuses token or name.
-        SourceUnavailable: The hub cannot be reached or is busy.
+        InvalidInput: No token, no dataset, no hub at the address, or it refuses token or name.
+        SourceUnavailable: The hub is busy, or was lost on the way.
     """
-    token = os.environ.get("HF_TOKEN", "")
+    token = os.environ.get("HF_TOKEN", "").strip()
     if not token:
         raise InvalidInput("--push needs a token of the hub that may write, in the environment variable HF_TOKEN")
-    import httpx
+    if not (token.isascii() and token.isprintable()):
+        raise InvalidInput("HF_TOKEN holds characters that no HTTP header can carry; copy the token again.")
+    import httpx2  # huggingface_hub's client, whose errors come through it as they are
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
 
     dataset = handover.take_dataset(settings, recipes.dataset_recipe(settings))
     hub = HfApi(token=token)
@@ -72,6 +74,10 @@ def push(settings: Settings, repository: str) -> str:
         if status in (400, 401, 403, 404):
             raise InvalidInput(f"{problem}. Check HF_TOKEN and the name, such as your-name/your-dataset.") from error
         raise SourceUnavailable(problem) from error
-    except httpx.TransportError as error:
-        raise SourceUnavailable(f"the hub at {hub.endpoint} cannot be reached: {error}") from error
+    except (httpx2.ConnectError, httpx2.UnsupportedProtocol, OfflineModeIsEnabled) as error:
+        raise InvalidInput(
+            f"no hub can be reached at {hub.endpoint}: {error}. Check the network, and HF_ENDPOINT if it is set."
+        ) from error
+    except httpx2.HTTPError as error:
+        raise SourceUnavailable(f"the hub at {hub.endpoint} did not answer: {type(error).__name__}: {error}") from error
     return str(done.repo_url)

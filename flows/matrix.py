@@ -11,7 +11,7 @@ from pathlib import Path
 
 from prefect import get_run_logger
 
-from ditto_core.errors import DittoError
+from ditto_core.errors import DittoError, InvalidInput
 from ditto_core.evaluation import supervision_matrix
 from ditto_core.evaluation.drill_down import Contestant
 from ditto_core.evaluation.report import judge_label
@@ -57,6 +57,7 @@ def supervise(settings: Settings, supervisor: ModelSettings) -> Scores:
 def matrix(settings: Settings) -> stage.StageResult:
     """Cross-supervision (paper section 6): supervisors times seeds, with supervision performance and the scatter plots."""
     started, calls = time.monotonic(), resources.model_calls()
+    _check_supervisors(settings)
     for cell in supervision_matrix.cells(settings).values():
         resources.identify(cell.generation)  # a model that is not there is told before anything is paid
         resources.identify(resources.seed_llm(cell))
@@ -80,6 +81,15 @@ def matrix(settings: Settings) -> stage.StageResult:
         untrained[seed], tuned[name] = scores[BEFORE], scores[AFTER]
     found = Matrix(supervision, untrained, tuned, failures)
     return _finished(settings, found, resources.model_calls() - calls, time.monotonic() - started)
+
+
+def _check_supervisors(settings: Settings) -> None:
+    silent = [supervisor.name for supervisor in settings.matrix.supervisors if not supervisor.system_role]
+    if silent:
+        raise InvalidInput(
+            f"matrix.supervisors {', '.join(silent)}: system_role = false. Simulation puts its instructions into the system "
+            f"role, so a supervisor needs a chat template that knows it; take another model, or give this one such a template."
+        )
 
 
 def _with_common_tests(settings: Settings) -> Settings:

@@ -29,14 +29,23 @@ TITLES: Mapping[str, str] = {
 }
 
 
+def check(kind: str) -> None:
+    """Refuse what is not a choice.
+
+    Raises:
+        InvalidInput: No such choice.
+    """
+    if kind not in KINDS:
+        raise InvalidInput(f"there is no ablation {kind!r}; there are {', '.join(KINDS)}")
+
+
 def variants(settings: Settings, kind: str) -> dict[str, Settings]:
     """Name -> settings, the one that others are compared with first.
 
     Raises:
         InvalidInput: No such choice, or fewer than two values of it.
     """
-    if kind not in KINDS:
-        raise InvalidInput(f"there is no ablation {kind!r}; there are {', '.join(KINDS)}")
+    check(kind)
     if kind == "knowledge":
         return {
             "with the profile": _with(settings, "evaluation", "context", "profile"),

@@ -111,14 +111,14 @@ def predict(
     played = list(product(examples, range(settings.runs)))
     before = [opening(example) for example, _ in played]
     questions = [prompts(example) for example, _ in played]
-    chats = [[Message("system", text)] if text and system_role else [] for text in before]
+    chats: list[list[Message]] = [[] for _ in played]
     answers: list[list[str]] = [[] for _ in played]
     failures: list[list[str]] = [[] for _ in played]
     for turn in range(max((len(session) for session in questions), default=0)):
         playing = [index for index, session in enumerate(questions) if turn < len(session)]
         for index in playing:
-            first = f"{before[index]}\n\n" if turn == 0 and before[index] and not system_role else ""
-            chats[index].append(Message("user", first + questions[index][turn]))
+            question = Message("user", questions[index][turn])
+            chats[index] += opened(before[index], question, system_role=system_role) if turn == 0 else [question]
         requests = [Request(tuple(chats[index]), sampling, played[index][1], purpose="prediction") for index in playing]
         for index, outcome in zip(playing, generator.answer(requests), strict=True):
             answer, failure = read_outcome(outcome)
@@ -130,6 +130,15 @@ def predict(
         for (example, run), said, failed in zip(played, answers, failures, strict=True)
     ]
     return predictions, ledger(predictions)
+
+
+def opened(before: str, question: Message, *, system_role: bool) -> list[Message]:
+    """How a session begins: what stands before it, if anything, and the first question; one turn without a system role."""
+    if not before:
+        return [question]
+    if system_role:
+        return [Message("system", before), question]
+    return [Message(question.role, f"{before}\n\n{question.content}")]
 
 
 def ledger(predictions: Sequence[Prediction]) -> Ledger:

@@ -30,6 +30,7 @@ WIKIDATA = "https://query.wikidata.org/sparql"
             "simulate", ["--set", "generation.engine=transformers", "--set", "generation.model=nowhere"], "nowhere", id="no-model"
         ),
         pytest.param("evaluate", [], "Run `ditto assemble`", id="nothing-assembled"),
+        pytest.param("ablate", ["turnz"], "no ablation 'turnz'; there are knowledge, turns, contrastive", id="unknown-ablation"),
     ],
 )
 def test_a_mistake_ends_with_code_2_and_a_sentence_that_helps(
@@ -49,6 +50,13 @@ def test_an_unreadable_dump_is_named_with_the_place(ditto: Ditto, tmp_path: Path
     dump.write_text("<mediawiki><page><title>Mar")
     assert "broken.xml" in ditto("collect", tmp_path, "--set", f"knowledge.article_dump={dump}", code=2)["error"]
     assert not (tmp_path / "shards" / "profiles").exists()
+
+
+def test_articles_are_read_on_a_system_that_does_not_tell_which_cores_a_process_may_use(
+    ditto: Ditto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(os, "sched_getaffinity")  # as on macOS
+    assert ditto("collect", tmp_path)["ledger"]["ok"] > 0
 
 
 def test_a_collection_that_finds_no_article_fails_and_says_what_became_of_them(ditto: Ditto, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import shutil
+import socketserver
 import subprocess
 import sys
 import threading
@@ -20,6 +21,7 @@ from huggingface_hub import constants
 
 from ditto_core import configuration
 from ditto_core.errors import InvalidInput
+from ditto_core.generation.local_model import model_folder
 from ditto_core.records import Example
 from ditto_core.settings import Settings
 from ditto_core.shards import ShardStore
@@ -301,3 +303,45 @@ def test_push_sends_the_folder_with_the_token_of_the_environment(
     without = pushed(settings, address, "")
     assert without.returncode == 2
     assert "HF_TOKEN" in without.stderr
+
+
+def test_a_token_of_the_hub_is_sent_without_the_spaces_around_it_and_not_at_all_if_no_header_can_carry_it(
+    brought: tuple[Settings, Path], hub: ThreadingHTTPServer
+) -> None:
+    settings, _ = brought
+    address = f"http://127.0.0.1:{hub.server_port}"
+    done = pushed(settings, address, " good\n")
+    assert done.returncode == 0, done.stderr
+    calls = hub.calls  # type: ignore[attr-defined]
+    sent = len(calls)
+    refused = pushed(settings, address, "go\nod-secret")
+    assert refused.returncode == 2
+    assert "HF_TOKEN holds characters that no HTTP header can carry" in refused.stderr
+    assert "od-secret" not in refused.stdout + refused.stderr
+    assert len(calls) == sent
+
+
+def test_a_push_to_where_no_hub_listens_ends_with_a_sentence(brought: tuple[Settings, Path]) -> None:
+    settings, _ = brought
+    refused = pushed(settings, "http://127.0.0.1:9", "good")
+    assert refused.returncode == 2, refused.stderr
+    assert "error: no hub can be reached at http://127.0.0.1:9" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_a_hub_that_hangs_up_is_told_by_push_and_where_a_model_is_fetched(
+    brought: tuple[Settings, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    settings, _ = brought
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), socketserver.BaseRequestHandler) as silent:
+        threading.Thread(target=silent.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{silent.server_address[1]}"
+        failed = pushed(settings, address, "good")
+        monkeypatch.setattr(constants, "ENDPOINT", address)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+        with pytest.raises(InvalidInput, match="the Hugging Face hub did not give it"):
+            model_folder("example/tiny")
+        silent.shutdown()
+    assert failed.returncode == 1, failed.stderr
+    assert f"failed: the hub at {address} did not answer" in failed.stderr
+    assert "Traceback" not in failed.stderr

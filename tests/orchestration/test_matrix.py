@@ -113,6 +113,17 @@ def test_a_matrix_killed_after_its_first_cell_goes_on_and_an_added_supervisor_co
     assert {*cells, "stub with profiles", "other with profiles"} <= _flow_runs(prefect_api)
 
 
+def test_a_supervisor_whose_template_knows_no_system_role_is_refused_before_anything_is_asked(
+    ditto: Ditto, model_server: StubServer, seeds: dict[str, Path], tmp_path: Path
+) -> None:
+    teacher = {"name": "gemma", "generation": supervisor("gemma", model_server), "system_role": False}
+    learner = {"name": "tiny-1", "model": str(seeds["tiny-1"])}
+    refused = ditto("matrix", tmp_path, *options(matrix={"supervisors": [teacher], "seeds": [learner]}), code=2)
+    assert "matrix.supervisors gemma: system_role = false" in refused["error"]
+    assert model_server.total() == 0
+    assert not (tmp_path / "shards").exists()
+
+
 @pytest.mark.parametrize(
     ("kind", "variants", "new"),
     [
