@@ -180,6 +180,9 @@ def ablate(
     as_json: Json = False,
 ) -> None:
     """Vary one choice and score every variant on the same test sessions."""
+    from ditto_core.evaluation import ablations
+
+    ablations.check(kind)  # Prefect would refuse the flow's parameter with a traceback
     _run(settings, "ablation.ablate", as_json, kind)
 
 

@@ -1,12 +1,15 @@
 """The Prefect server behind a command: the one that is configured, the one already running here, or one of its own.
 
 A server of our own keeps its history below the data root, listens on loopback only, sends no telemetry, and ends with the
-command that started it. Import nothing of Prefect before `prefect_server` has set the environment.
+command that started it, which waits for those that joined. Import nothing of Prefect before `prefect_server` has set the
+environment.
 """
 
 import base64
 import errno
+import fcntl
 import http.client
+import importlib.util
 import json
 import os
 import shutil
@@ -18,8 +21,9 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -47,11 +51,11 @@ def prefect_server(data_root: Path, *, port: int | None = None) -> Iterator[str]
 
     Args:
         data_root: Holds `prefect/`, the home of a server of our own.
-        port: For a server of our own; None takes a free one.
+        port: For a server of our own, and for no command's that runs already; None takes a free one.
 
     Raises:
-        InvalidInput: The configured server does not answer, the port is taken, or our own server did not come up; the message
-            then holds the end of its log.
+        InvalidInput: The configured server does not answer, the port is taken, another command's server runs where a port was
+            given, or our own server did not come up; the message then holds the end of its log.
     """
     home = (data_root / "prefect").absolute()
     os.environ.setdefault("PREFECT_RESULTS_LOCAL_STORAGE_PATH", str(home / "results"))  # stages' results, read by a retry
@@ -63,17 +67,47 @@ def prefect_server(data_root: Path, *, port: int | None = None) -> Iterator[str]
     os.environ.update({"PREFECT_HOME": str(home), **_QUIET})
     if password := os.environ.get("PREFECT_SERVER_API_AUTH_STRING"):  # what our server asks for, we have
         os.environ.setdefault("PREFECT_API_AUTH_STRING", password)
-    address = running_server(data_root)
-    if address is not None:
-        with _named(address):
-            yield address
-        return
-    process, address = _start(home, port or _free_port())
+    # The users' lock comes first: whoever has it shared uses a server that nobody stops.
+    with _locked(home / "users.lock", fcntl.LOCK_SH) as users:
+        with _locked(home / "start.lock", fcntl.LOCK_EX):  # commands that come at once share one server
+            running = _running(home)
+            if running is not None and port is not None:
+                raise InvalidInput(_at_work(running))
+            process, address = _start(home, port) if running is None else (None, str(running["api_url"]))
+        try:
+            with _named(address):
+                yield address
+        finally:
+            if process is not None:
+                _stop_after_the_last(users, process, home)
+
+
+@contextmanager
+def _locked(path: Path, how: int) -> Iterator[int]:
+    """Hold a lock, shared or alone. The kernel drops it with its holder, also one that is killed."""
     try:
-        with _named(address):
-            yield address
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise _cannot_write(path.parent, error) from error
+    try:
+        fcntl.flock(descriptor, how)
+        yield descriptor
     finally:
-        _stop(process, home)
+        os.close(descriptor)
+
+
+def _stop_after_the_last(users: int, process: subprocess.Popen[bytes], home: Path) -> None:
+    """Stop our server when no other command uses it any more, or at once on Ctrl-C."""
+    if process.poll() is None:
+        with suppress(KeyboardInterrupt):
+            try:
+                fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                said = "another command still uses this one's Prefect server: waiting for its end (Ctrl-C stops the server now)"
+                print(said, file=sys.stderr, flush=True)
+                fcntl.flock(users, fcntl.LOCK_EX)
+    _stop(process, home)
 
 
 @contextmanager
@@ -86,23 +120,38 @@ def _named(address: str) -> Iterator[None]:
         os.environ.pop("PREFECT_API_URL", None)
 
 
-def running_server(data_root: Path) -> str | None:
-    """Address of a server that another command started over the same data root, if it answers."""
+def _running(home: Path) -> dict[str, Any] | None:
+    """What another command noted of the server that it started in the same home, if that answers."""
+    record = _record(home)
+    return record if record is not None and answers(record["api_url"]) else None
+
+
+def _record(home: Path) -> dict[str, Any] | None:
     try:
-        record = json.loads((data_root / "prefect" / "server.json").read_text("utf-8"))
-        address = str(record["api_url"])
-    except (OSError, ValueError, KeyError):
+        record: dict[str, Any] = json.loads((home / "server.json").read_text("utf-8"))
+    except (OSError, ValueError):
         return None
-    return address if answers(address) else None
+    return record if {"api_url", "pid"} <= set(record) else None
 
 
-def _start(home: Path, port: int) -> tuple[subprocess.Popen[bytes], str]:
+def _at_work(running: dict[str, Any]) -> str:
+    """Why no server with a port of its own starts beside one that runs: two would write the same history."""
+    ui = _ui(running["api_url"])
+    if running.get("serves"):
+        return f"`ditto serve` already runs over this data root, with its UI at {ui}. Look there, or end it first."
+    return (
+        f"a command is at work over this data root, with a Prefect server at {ui} that ends with it. Look there meanwhile, and "
+        f"wait for its end."
+    )
+
+
+def _start(home: Path, chosen: int | None) -> tuple[subprocess.Popen[bytes], str]:
+    port = chosen or _free_port()
     _require_port(port)
     try:
-        home.mkdir(parents=True, exist_ok=True)
         log = (home / "server.log").open("wb")
     except OSError as error:
-        raise InvalidInput(f"cannot write {str(home)!r}: {error.strerror}. Choose another --data-root.") from error
+        raise _cannot_write(home, error) from error
     address = _address(port)
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     if (
@@ -110,6 +159,9 @@ def _start(home: Path, port: int) -> tuple[subprocess.Popen[bytes], str]:
     ) is not None:  # util-linux; the kernel then ends the server with us, even after kill -9
         command = [setpriv, "--pdeathsig", "TERM", *command]
     environment = {**os.environ, "PREFECT_UI_API_URL": address}
+    if not _holds_its_ui():
+        # Prefect knows this name too, and prefers PREFECT_SERVER_UI_STATIC_DIRECTORY where a user set it.
+        environment.setdefault("PREFECT_UI_STATIC_DIRECTORY", str(home / "ui"))
     with log:
         process = subprocess.Popen(
             command,
@@ -126,8 +178,17 @@ def _start(home: Path, port: int) -> tuple[subprocess.Popen[bytes], str]:
             tail = (home / "server.log").read_text("utf-8", "replace")[-600:]
             raise InvalidInput(f"the Prefect server did not start within {_START_SECONDS} s. Its log ends:\n{tail}")
         time.sleep(0.2)
-    (home / "server.json").write_text(json.dumps({"api_url": address, "pid": process.pid}), "utf-8")
+    record = {"api_url": address, "pid": process.pid, "serves": chosen is not None}
+    (home / "server.json").write_text(json.dumps(record), "utf-8")
     return process, address
+
+
+def _holds_its_ui() -> bool:
+    """Whether Prefect may copy its UI to beside its source, as it does once; where it may not, each home needs 55 MB for it."""
+    found = importlib.util.find_spec("prefect")
+    assert found is not None
+    assert found.origin is not None
+    return os.access(Path(found.origin).parent / "server", os.W_OK)
 
 
 def _require_port(port: int) -> None:
@@ -157,7 +218,9 @@ def _listens(process: subprocess.Popen[bytes], port: int) -> bool:
 
 
 def _stop(process: subprocess.Popen[bytes], home: Path) -> None:
-    (home / "server.json").unlink(missing_ok=True)
+    record = _record(home)
+    if record is not None and record["pid"] == process.pid:  # not of a server that another command started when ours was killed
+        (home / "server.json").unlink()
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGTERM)
         try:
@@ -199,6 +262,14 @@ def answers(address: str) -> bool:
 
 def _address(port: int) -> str:
     return f"http://127.0.0.1:{port}/api"
+
+
+def _ui(address: str) -> str:
+    return address.removesuffix("/api")
+
+
+def _cannot_write(home: Path, error: OSError) -> InvalidInput:
+    return InvalidInput(f"cannot write {str(home)!r}: {error.strerror}. Choose another --data-root.")
 
 
 def _free_port() -> int:

@@ -63,6 +63,8 @@ def test_a_deployment_with_a_schedule_is_as_whole_as_one_without(api: Api, deplo
     alike = ("paused", "status", "version", "tags", "parameters", "pull_steps", "path", "work_pool_name", "work_queue_name")
     assert [[found[field] for field in alike] for found in (nightly, janitor)] == [[collect[field] for field in alike]] * 2
     assert collect["parameters"]["settings"]["data_root"] == "/data"
+    kept = {"env": {"PREFECT_RESULTS_LOCAL_STORAGE_PATH": "/data/prefect/results"}}  # a retry on another machine reads it
+    assert [found["job_variables"] for found in (collect, nightly, janitor)] == [kept] * 3
     assert not collect["paused"]
     schedules = [(plan["schedule"]["cron"], plan["schedule"]["timezone"], plan["active"]) for plan in nightly["schedules"]]
     assert schedules == [("30 2 * * *", "Europe/Berlin", False)]
@@ -114,6 +116,8 @@ def test_the_compose_file_is_valid_and_open_to_this_machine_only(compose: Compos
     ports = [port for service in services.values() for port in service.get("ports", [])]
     assert ports
     assert all(str(port).startswith("127.0.0.1:") for port in ports)
+    environment = services["prefect"]["environment"]
+    assert environment["PREFECT_SERVER_UI_STATIC_DIRECTORY"] == "/tmp/prefect-ui", "root owns the default one"
     assert all(":" in service["image"] or service["image"] == "ditto-worker" for service in services.values())
 
 

@@ -1,11 +1,13 @@
 """The served flows, through the same API that the Prefect UI calls: form, schedule, run, a shard's log."""
 
+import os
+import subprocess
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from fixtures.served import FLOWS, Served, serve, wait_for
+from fixtures.served import DITTO, FLOWS, Served, serve, wait_for
 
 from ditto_core import settings
 
@@ -61,6 +63,14 @@ def test_a_run_from_the_form_completes_and_its_shards_log_what_they_did(served: 
         return any("in," in line and "ok" in line for line in lines)
 
     assert wait_for("the shard's log", told)  # a worker sends its log in parts, the last one when it ends
+
+
+def test_a_second_one_over_the_same_data_root_says_where_the_first_is(served: Served) -> None:
+    command = [str(DITTO), "serve", "--preset", "demo", "--data-root", str(served.root), "--port", "4299"]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    refused = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert refused.returncode == 2, refused.stderr
+    assert f"`ditto serve` already runs over this data root, with its UI at {served.ui}" in refused.stderr
 
 
 def test_a_restart_keeps_what_was_chosen_in_the_ui(tmp_path: Path) -> None:

@@ -1,9 +1,13 @@
 """The Prefect server behind everything: it keeps every task run, and with a password it lets nobody else in."""
 
 import base64
+import fcntl
+import json
 import os
+import shutil
 import socket
 import subprocess
+import sys
 import threading
 import urllib.error
 import urllib.request
@@ -11,10 +15,12 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import psutil
 import pytest
 from fixtures import postgresql
 from fixtures.served import DITTO, Api, wait_for
@@ -30,6 +36,7 @@ from ditto_core.shards import ShardKey, ShardRef, ShardStore
 PASSWORD = "a-password-of-this-test"
 TASKS = 500
 Ditto = Callable[..., dict[str, Any]]
+ROOT = Path(__file__).parents[2]
 
 
 @contextmanager
@@ -140,9 +147,94 @@ def test_the_server_keeps_every_task_run_of_a_large_flow(server: Server, prefect
     wait_for(f"{TASKS} task runs", all_completed, 120)
 
 
+class Healthy(BaseHTTPRequestHandler):
+    """Answers every question as a healthy server would."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_words: object) -> None: ...
+
+
+_COMMAND = """
+import sys
+from pathlib import Path
+from flows.server import prefect_server
+with prefect_server(Path(sys.argv[1])) as address:
+    print(address, flush=True)
+    sys.stdin.readline()
+"""
+
+
+def own_environment(**names: str) -> dict[str, str]:
+    """Of a command that has to find or start a server by itself."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")} | names
+
+
+@contextmanager
+def command(data_root: Path, before: tuple[str, ...] = (), **names: str) -> Iterator["subprocess.Popen[str]"]:
+    """A command that says which server it uses, and ends with the next line that it is told, or with this block."""
+    words, pipe = [*before, sys.executable, "-c", _COMMAND, str(data_root)], subprocess.PIPE
+    environment = own_environment(**names)
+    with subprocess.Popen(words, env=environment, stdin=pipe, stdout=pipe, stderr=pipe, text=True, cwd=ROOT) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def server_of(process: "subprocess.Popen[str]") -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+def waits_for_a_lock(pid: int) -> bool:
+    return any("->" in line and str(pid) in line.split() for line in Path("/proc/locks").read_text("ascii").splitlines())
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["that-ends", "that-is-killed"])
+def test_a_server_lives_until_the_last_command_that_joined_it(killed: bool, tmp_path: Path) -> None:
+    with command(tmp_path) as one, command(tmp_path) as two:
+        address = server_of(one)
+        assert server_of(two) == address, "commands that start at once share one server"
+        server = json.loads((tmp_path / "prefect" / "server.json").read_text("utf-8"))["pid"]
+        owner, other = (one, two) if psutil.Process(server).ppid() == one.pid else (two, one)
+        assert owner.stdin is not None
+        assert owner.stderr is not None
+        owner.stdin.write("\n")
+        owner.stdin.flush()
+        assert "another command still uses this one's Prefect server" in owner.stderr.readline()
+        assert status(address, None) == 200
+        if killed:
+            other.kill()
+        else:
+            other.communicate("\n", timeout=60)
+            assert other.returncode == 0
+        assert owner.wait(60) == 0
+        with pytest.raises(OSError, match="refused"):
+            status(address, None)
+
+
+def test_a_command_that_comes_while_a_server_ends_starts_its_own(tmp_path: Path) -> None:
+    home = tmp_path / "prefect"
+    home.mkdir()
+    with (home / "users.lock").open("wb") as lock, HTTPServer(("127.0.0.1", 0), Healthy) as ending:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # as its owner does
+        address = f"http://127.0.0.1:{ending.server_port}/api"
+        (home / "server.json").write_text(json.dumps({"api_url": address, "pid": os.getpid()}))
+        threading.Thread(target=ending.serve_forever, daemon=True).start()
+        with command(tmp_path) as late:
+            wait_for("the command at the lock", lambda: waits_for_a_lock(late.pid), 60)
+            (home / "server.json").unlink()
+            fcntl.flock(lock, fcntl.LOCK_UN)
+            assert server_of(late) not in ("", address)
+        ending.shutdown()
+
+
 def serve_on(port: int, data_root: Path) -> str:
     """What `ditto serve` says on a port that it cannot have."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    environment = own_environment()
     command = [str(DITTO), "serve", "--preset", "demo", "--data-root", str(data_root), "--port", str(port)]
     refused = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
     assert refused.returncode == 2, refused.stderr
@@ -164,18 +256,30 @@ def test_serve_says_that_another_program_has_the_port(model_server: StubServer, 
     assert f"port {port} is taken by another program" in serve_on(port, tmp_path)
 
 
+def test_serve_does_not_live_on_the_server_of_a_passing_command(tmp_path: Path) -> None:
+    with command(tmp_path) as passing:
+        address = server_of(passing)
+        error = serve_on(4200, tmp_path)
+        assert "a command is at work over this data root" in error
+        assert address.removesuffix("/api") in error
+
+
 def test_serve_refuses_a_port_that_does_not_exist(tmp_path: Path) -> None:
     assert "there is no port 70000" in serve_on(70000, tmp_path)
 
 
-class Healthy(BaseHTTPRequestHandler):
-    """Answers every question as a healthy server would."""
-
-    def do_GET(self) -> None:
-        self.send_response(200)
-        self.end_headers()
-
-    def log_message(self, *_words: object) -> None: ...
+def test_the_ui_is_there_where_prefect_is_installed_by_another(tmp_path: Path) -> None:
+    site, source = tmp_path / "site", Path(find_spec("prefect").origin).parent
+    left_out = shutil.ignore_patterns("ui_build", "ui_v2_build")  # the copies that an earlier start made
+    shutil.copytree(source, site / "prefect", ignore=left_out)
+    (site / "prefect" / "server").chmod(0o555)
+    as_anyone = ("setpriv", "--bounding-set=-dac_override", "--inh-caps=-dac_override")  # root, too, is then kept out
+    with command(tmp_path / "root", as_anyone if os.getuid() == 0 else (), PYTHONPATH=str(site)) as served:
+        address = server_of(served)
+        with urllib.request.urlopen(address.removesuffix("api"), timeout=60) as ui:
+            assert b"<title>Prefect Server</title>" in ui.read()
+    assert not (site / "prefect" / "server" / "ui_build").exists()
+    assert (tmp_path / "root" / "prefect" / "ui").is_dir()
 
 
 def test_the_answer_of_a_server_that_was_faster_is_not_taken_for_our_own(tmp_path: Path) -> None:
