@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from prefect.runtime import flow_run
 
+from ditto_core.knowledge.snapshot import name_of_night
 from ditto_core.ledger import Ledger
 from ditto_core.recipe import digest
 from ditto_core.records import Character
@@ -54,8 +55,7 @@ def asked_anew(settings: Settings) -> Settings:
     """The settings with a snapshot of this flow run's own: sources are asked again, and once even if the run is retried."""
     if settings.knowledge.offline:
         return settings
-    started = flow_run.scheduled_start_time or datetime.now(UTC)
-    snapshot = f"{started:%Y-%m-%dT%H%M%S}"
+    snapshot = name_of_night(flow_run.scheduled_start_time or datetime.now(UTC))
     return settings.model_copy(update={"knowledge": settings.knowledge.model_copy(update={"snapshot": snapshot})})
 
 

@@ -12,16 +12,16 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.runtime import flow_run
 from pydantic import Field
 
-from ditto_core.dataset import publish, versions
-from ditto_core.errors import DittoError, InvalidInput
+from ditto_core.dataset import versions
+from ditto_core.errors import DittoError
 from ditto_core.settings import Settings
 from ditto_core.shards import locked
 from flows import stage
 from flows.dataset import assemble
 from flows.knowledge import asked_anew, collect
 from flows.simulation import simulate
-from tasks import handover, recipes
-from tasks.nightly import record_version
+from tasks import handover, knowledge, recipes
+from tasks.nightly import record_version, remove_abandoned_drafts
 
 
 class NightFailed(DittoError):
@@ -40,10 +40,12 @@ def nightly(settings: Settings, keep: Annotated[int, Field(ge=1, description="Ve
     busy = f"another night is still at work in {settings.data_root!r}; this one ends here and changes nothing"
     with locked(root / "nightly.lock", busy):
         try:
+            remove_abandoned_drafts(root)
             anew = asked_anew(settings)
             results = [stage.run_part(each, anew) for each in (collect, simulate, assemble)]
             made = _version(settings, results)
             version, summary = record_version.with_options(task_run_name="version")(settings, made, keep)
+            knowledge.keep_answers(settings, anew)
         except DittoError as error:
             raise NightFailed(f"{error}\n{_remedy(root)}") from error
     create_markdown_artifact((root / version.folder / "CHANGELOG.md").read_text("utf-8"), key="changelog", description=summary)
@@ -53,7 +55,7 @@ def nightly(settings: Settings, keep: Annotated[int, Field(ge=1, description="Ve
 
 
 def _version(settings: Settings, results: list[stage.StageResult]) -> versions.Version:
-    """What this night made, under the day for which it was scheduled (UTC)."""
+    """What this night made, under the day for which it was scheduled (UTC), or the newest version's if that is later."""
     root = Path(settings.data_root)
     scheduled = flow_run.scheduled_start_time or datetime.now(UTC)
     name = versions.next_name(versions.all_versions(root), scheduled.date().isoformat())
@@ -67,9 +69,8 @@ def _version(settings: Settings, results: list[stage.StageResult]) -> versions.V
         for recipe, outputs in left.items()
         for output in outputs
     }
-    dataset = publish.find(root, results[-1].output)
-    if dataset is None:
-        raise InvalidInput(f"the dataset {results[-1].output!r} is gone or was altered while the night ran. Run it again.")
+    # Not what this run's stage said: a late retry, whose stages do not run again, must not bring an earlier dataset back.
+    dataset = handover.take_dataset(settings, recipes.dataset_recipe(settings))
     lost = {result.stage: {**result.ledger.failed, **result.ledger.filtered} for result in results}
     return versions.Version(name, dataset.folder, dataset.rows, lost, shards)
 

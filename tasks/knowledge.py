@@ -13,7 +13,7 @@ from ditto_core import languages
 from ditto_core.embedded import world_export, world_rdf
 from ditto_core.errors import InvalidInput
 from ditto_core.knowledge import action_api, cleaning, collection, dump, oxigraph, wikipedia
-from ditto_core.knowledge.snapshot import Snapshot
+from ditto_core.knowledge.snapshot import Snapshot, take_over
 from ditto_core.knowledge.source import Source
 from ditto_core.knowledge.sparql import SparqlClient
 from ditto_core.ledger import Ledger
@@ -71,9 +71,18 @@ def _source(settings: Settings, address: str, setting: str) -> Source:
     """An address with the run's snapshot; a server of our own over the embedded world needs none."""
     knowledge = settings.knowledge
     embedded = setting == "knowledge.sparql_endpoint" and knowledge.sparql_endpoint == "embedded"
-    folder = Path(settings.data_root) / "snapshots" / knowledge.snapshot
-    snapshot = None if embedded else Snapshot(folder, complete=knowledge.offline)
+    snapshot = None if embedded else Snapshot(_snapshots(settings) / knowledge.snapshot, complete=knowledge.offline)
     return Source(address, setting, knowledge.contact, knowledge.timeout_s, time.sleep, snapshot)
+
+
+def _snapshots(settings: Settings) -> Path:
+    return Path(settings.data_root) / "snapshots"
+
+
+def keep_answers(settings: Settings, anew: Settings) -> None:
+    """What a good night was answered is what all runs with the settings' own snapshot read from now on."""
+    if not settings.knowledge.offline:
+        take_over(_snapshots(settings), anew.knowledge.snapshot, settings.knowledge.snapshot)
 
 
 def _notes(source: Source | None) -> Counter[str]:
@@ -94,8 +103,7 @@ def read_pages(settings: Settings, language: str, recipe: str, characters: Shard
     pages: list[list[Page]] = [[] for _ in range(settings.shards)]
     meter = reporting.Meter(f"pages-{language}", len(shard_by_title))
     source, stored = _stored(settings, language, list(shard_by_title))
-    cores = len(os.sched_getaffinity(0))
-    for title, found in cleaning.articles(stored, language, cores, settings.knowledge.article_limit_s):
+    for title, found in cleaning.articles(stored, language, _cores(), settings.knowledge.article_limit_s):
         page = Page(title, None, found) if isinstance(found, str) else Page(title, found)
         pages[shard_by_title[title]].append(page)
         meter.step()
@@ -104,6 +112,11 @@ def read_pages(settings: Settings, language: str, recipe: str, characters: Shard
         _write_pages(store, recipe, f"{language}-{number:04d}", rows, note)
         for number, (rows, note) in enumerate(zip(pages, notes, strict=True))
     ]
+
+
+def _cores() -> int:
+    """Cores that this process may use; macOS tells only how many there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _stored(

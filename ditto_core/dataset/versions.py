@@ -68,15 +68,16 @@ class Changes:
 
 def all_versions(data_root: Path) -> list[Version]:
     """The versions that are there, oldest first."""
-    found = (_read(path) for path in (data_root / _FOLDER).glob(f"*/{_VERSION}") if path.parent.name != LATEST)
+    paths = (data_root / _FOLDER).glob(f"*/{_VERSION}")
+    # A kill leaves a draft, which begins with a dot.
+    found = (_read(path) for path in paths if path.parent.name != LATEST and not path.parent.name.startswith("."))
     return sorted(found, key=lambda version: _order(version.name))
 
 
 def next_name(versions: Sequence[Version], date: str) -> str:
-    """The date, or the date with the next free number if that day has a version already."""
-    taken = {version.name for version in versions}
-    numbered = (f"{date}.{number}" for number in range(2, len(taken) + 3))
-    return next(name for name in (date, *numbered) if name not in taken)
+    """The date, or the newest version's with the next number if that is as late: what is made last is the newest by name too."""
+    newest, number = max((_order(version.name) for version in versions), default=("", 0))
+    return date if date > newest else f"{newest}.{number + 1}"
 
 
 def compare(store: ShardStore, before: Version, now: Version) -> Changes:
@@ -129,11 +130,18 @@ def write(store: ShardStore, version: Version, text: str) -> None:
             draft.rename(place)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
-        pointer = place.with_name(f".{LATEST}.{os.getpid()}.tmp")
+    lead_to(store, version)
+    share(store, version)
+
+
+def lead_to(store: ShardStore, version: Version) -> None:
+    """Lead `latest` to a version."""
+    latest = store.data_root / _FOLDER / LATEST
+    pointer = latest.with_name(f".{LATEST}.{os.getpid()}.tmp")
+    with explained(latest):
         pointer.unlink(missing_ok=True)
         pointer.symlink_to(version.name)
-        pointer.replace(place.with_name(LATEST))
-    share(store, version)
+        pointer.replace(latest)
 
 
 def share(store: ShardStore, version: Version) -> None:

@@ -13,12 +13,16 @@ of other content fails gzip's checksum, and its answer is asked for again.
 """
 
 import gzip
+import re
+import shutil
 import zlib
+from datetime import datetime
 from pathlib import Path
 
-from ditto_core.shards import write_atomically
+from ditto_core.shards import explained, write_atomically
 
 _LEVEL = 1  # rows repeat themselves, so little is as good as much
+_NIGHT = re.compile(r"\d{4}-\d{2}-\d{2}T\d{6}")
 
 
 class Snapshot:
@@ -52,3 +56,33 @@ class Snapshot:
 
     def _path(self, digest: str) -> Path:
         return self.folder / digest[:2] / f"{digest}.gz"
+
+
+def name_of_night(scheduled: datetime) -> str:
+    """The snapshot in which a night keeps its answers until it is good; names sort by time."""
+    return f"{scheduled:%Y-%m-%dT%H%M%S}"
+
+
+def take_over(folder: Path, night: str, name: str) -> None:
+    """Make a good night's snapshot the one called `name`, and remove those of earlier nights, which failed.
+
+    A kill in between leaves each snapshot whole, in its place, aside or under the night's name: runs ask for what they miss, and
+    the next good night tidies up.
+
+    Args:
+        folder: Of all snapshots.
+        night: Where the night kept its answers; there is none if it asked nobody.
+        name: That other runs read.
+
+    Raises:
+        InvalidInput: The disk is not writable.
+    """
+    place, aside = folder / name, folder / f".{name}.old"
+    with explained(place):
+        if (folder / night).is_dir():
+            if place.is_dir():
+                shutil.rmtree(aside, ignore_errors=True)
+                place.rename(aside)
+            (folder / night).rename(place)
+        for old in [aside, *(path for path in folder.glob("*") if _NIGHT.fullmatch(path.name) and path.name < night)]:
+            shutil.rmtree(old, ignore_errors=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ditto_core.knowledge.snapshot import Snapshot
+from ditto_core.knowledge.snapshot import Snapshot, take_over
 
 
 def test_an_answer_comes_back_and_an_empty_one_is_one(tmp_path: Path) -> None:
@@ -30,3 +30,41 @@ def test_a_file_that_a_power_cut_or_a_bad_disk_left_counts_as_not_there(tmp_path
     (path,) = tmp_path.rglob("ab.gz")
     path.write_bytes(damage(path.read_bytes()))
     assert snapshot.get("ab") is None
+
+
+def answered(folder: Path, *names: str) -> None:
+    """Snapshots that hold their own names."""
+    for name in names:
+        Snapshot(folder / name).put("ab", name.encode())
+
+
+def kept(folder: Path) -> dict[str, bytes | None]:
+    return {path.name: Snapshot(path).get("ab") for path in sorted(folder.iterdir())}
+
+
+def test_a_good_night_leaves_its_answers_to_all_runs_and_removes_those_of_failed_nights_before_it(tmp_path: Path) -> None:
+    failed, good, later = "2026-11-23T023000", "2026-11-24T023000", "2026-11-25T023000"
+    answered(tmp_path, "default", "mine", failed, good, later)
+    take_over(tmp_path, good, "default")
+    assert kept(tmp_path) == {later: later.encode(), "default": good.encode(), "mine": b"mine"}, "the later one awaits its retry"
+
+
+@pytest.mark.parametrize(
+    "left",
+    [
+        pytest.param((".default.old",), id="killed-when-the-old-one-was-aside"),
+        pytest.param((".default.old", "default"), id="killed-when-the-new-one-was-in"),
+        pytest.param((), id="the-first"),
+    ],
+)
+def test_a_good_night_mends_what_a_killed_one_left(left: tuple[str, ...], tmp_path: Path) -> None:
+    answered(tmp_path, "2026-11-24T023000", *left)
+    take_over(tmp_path, "2026-11-24T023000", "default")
+    assert kept(tmp_path) == {"default": b"2026-11-24T023000"}
+
+
+def test_a_night_that_asked_nobody_leaves_the_snapshot_alone(tmp_path: Path) -> None:
+    take_over(tmp_path / "none", "2026-11-24T023000", "default")
+    answered(tmp_path, "default")
+    take_over(tmp_path, "2026-11-24T023000", "default")
+    assert kept(tmp_path) == {"default": b"default"}

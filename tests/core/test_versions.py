@@ -75,6 +75,21 @@ def test_a_second_version_of_a_day_gets_a_number_and_stays_in_order(store: Shard
     assert [found.name for found in versions.all_versions(store.data_root)][-2:] == ["2026-11-24.10", "2026-11-24.11"]
 
 
+def test_a_version_is_never_older_by_name_than_the_newest(store: ShardStore) -> None:
+    def after(*names: str) -> str:
+        return versions.next_name([version(store, name) for name in names], "2026-11-24")
+
+    assert after("2026-11-22", "2026-11-23.4") == "2026-11-24"
+    assert after("2026-11-24.2", "2026-11-24.3") == "2026-11-24.4", "though the first of the day was pruned"
+    assert after("2026-11-24", "2026-11-25") == "2026-11-25.2", "the night of the 24th is retried late"
+
+
+def test_the_draft_of_a_killed_night_is_no_version(store: ShardStore) -> None:
+    versions.write(store, version(store, "2026-11-23"), "")
+    (store.data_root / "versions/2026-11-23").rename(store.data_root / "versions/.2026-11-23.77.tmp")
+    assert versions.all_versions(store.data_root) == []
+
+
 def test_pruning_keeps_what_a_newer_version_or_another_run_still_needs(store: ShardStore) -> None:
     alone, shared = shard(store, "en-0000", profile("Q1")), shard(store, "en-0001", profile("Q2"))
     used = shard(store, "en-0002", profile("Q3"))
