@@ -44,11 +44,12 @@ class Tests:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What one model left: shard -> predictions and judgements, and its MT-Bench grades where asked for."""
+    """What one model left: shard -> predictions and judgements, and its MT-Bench answers and grades where asked for."""
 
     name: str
     predicted: Mapping[str, ShardRef]
     judged: Mapping[str, ShardRef]
+    answered: ShardRef | None
     graded: ShardRef | None
 
 
@@ -82,7 +83,7 @@ def take_predictions(settings: Settings, files: Mapping[str, Path]) -> tuple[Tes
         accounts.append(lines)
         predicted = {f"{language}-{number:04d}": ref for language, refs in answers.items() for number, ref in enumerate(refs)}
         judged = _judge(settings, name, predicted, Tests(sessions, profiles, lines))
-        measured.append(Measured(name, predicted, judged, None))
+        measured.append(Measured(name, predicted, judged, None, None))
     resources.release()
     return Tests(sessions, profiles, Ledger.total(accounts)), measured
 
@@ -98,20 +99,33 @@ def measure(settings: Settings, tests: Tests, models: Sequence[ModelSettings]) -
     judged = {name: _judge(settings, name, shards, tests) for name, shards in predicted.items()}
     graded = _grade_mt_bench(settings, answers)
     resources.release()
-    return [Measured(name, shards, judged[name], graded.get(name)) for name, shards in predicted.items()]
+    return [Measured(name, shards, judged[name], answers.get(name), graded.get(name)) for name, shards in predicted.items()]
 
 
 def account(settings: Settings, tests: Tests, measured: Sequence[Measured]) -> Ledger:
-    """The sum of all ledgers, checked and shown as artifacts."""
+    """The sum of all ledgers, checked and shown as artifacts.
+
+    Raises:
+        StageFailed: The first of what `stage.account` finds; all are looked at, so that nothing that was lost stays as it is.
+    """
     store = ShardStore.of(settings)
-    ledgers = [
-        stage.account("predictions", store, _all(measured, "predicted")),
-        stage.account("judgements", store, _all(measured, "judged")),
-    ]
-    graded = {one.name: one.graded for one in measured if one.graded is not None}
-    if graded:
-        ledgers.append(stage.account("mt-bench", store, graded))
-    return Ledger.total([*ledgers, *([tests.lines] if tests.lines else [])])
+    left: dict[str, Mapping[str, ShardRef]] = {
+        "predictions": _all(measured, "predicted"),
+        "judgements": _all(measured, "judged"),
+        "mt-bench-answers": {one.name: one.answered for one in measured if one.answered is not None},
+        "mt-bench": {one.name: one.graded for one in measured if one.graded is not None},
+    }
+    ledgers, problems = {}, []
+    for name, shards in left.items():
+        if shards or not name.startswith("mt-bench"):
+            try:
+                ledgers[name] = stage.account(name, store, shards)
+            except stage.StageFailed as problem:
+                problems.append(problem)
+    if problems:
+        raise problems[0]
+    ledgers.pop("mt-bench-answers", None)  # each of them is an input of the grades
+    return Ledger.total([*ledgers.values(), *([tests.lines] if tests.lines else [])])
 
 
 def contestants(settings: Settings, measured: Sequence[Measured]) -> list[Contestant]:

@@ -19,6 +19,7 @@ import subprocess
 import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -123,7 +124,9 @@ def _named(address: str) -> Iterator[None]:
 def _running(home: Path) -> dict[str, Any] | None:
     """What another command noted of the server that it started in the same home, if that answers."""
     record = _record(home)
-    return record if record is not None and answers(record["api_url"]) else None
+    if record is None or not _listens(record["pid"], urllib.parse.urlsplit(record["api_url"]).port or 0):
+        return None  # left by one that was killed; another data root's server may have its port since
+    return record if answers(record["api_url"]) else None
 
 
 def _record(home: Path) -> dict[str, Any] | None:
@@ -172,7 +175,7 @@ def _start(home: Path, chosen: int | None) -> tuple[subprocess.Popen[bytes], str
             start_new_session=True,
         )
     deadline = time.monotonic() + _START_SECONDS
-    while not (_listens(process, port) and answers(address)):
+    while not (_listens(process.pid, port) and answers(address)):
         if process.poll() is not None or time.monotonic() > deadline:
             _stop(process, home)
             tail = (home / "server.log").read_text("utf-8", "replace")[-600:]
@@ -206,12 +209,12 @@ def _require_port(port: int) -> None:
         raise InvalidInput(f"port {port} is taken by {holder}. Choose another with --port, or end what holds it.") from error
 
 
-def _listens(process: subprocess.Popen[bytes], port: int) -> bool:
-    """Whether the port is our server's, and not of a program that took it while our server was starting."""
+def _listens(pid: int, port: int) -> bool:
+    """Whether the port is that process's, and not of a program that took it since or while our server was starting."""
     try:
-        sockets = psutil.Process(process.pid).net_connections("tcp")
+        sockets = psutil.Process(pid).net_connections("tcp")
     except psutil.AccessDenied:  # a system that shows nobody's sockets: who answers is believed
-        return process.poll() is None
+        return bool(psutil.pid_exists(pid))
     except psutil.NoSuchProcess:
         return False
     return any(found.status == psutil.CONN_LISTEN and found.laddr.port == port for found in sockets)

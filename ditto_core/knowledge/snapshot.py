@@ -15,6 +15,7 @@ of other content fails gzip's checksum, and its answer is asked for again.
 import gzip
 import re
 import shutil
+import time
 import zlib
 from datetime import datetime
 from pathlib import Path
@@ -22,6 +23,7 @@ from pathlib import Path
 from ditto_core.shards import explained, write_atomically
 
 _LEVEL = 1  # rows repeat themselves, so little is as good as much
+_KEPT_S = 30 * 24 * 3600
 _NIGHT = re.compile(r"\d{4}-\d{2}-\d{2}T\d{6}")
 
 
@@ -64,10 +66,10 @@ def name_of_night(scheduled: datetime) -> str:
 
 
 def take_over(folder: Path, night: str, name: str) -> None:
-    """Make a good night's snapshot the one called `name`, and remove those of earlier nights, which failed.
+    """Put a good night's answers over those of the snapshot called `name`, and remove those of earlier nights, which failed.
 
-    A kill in between leaves each snapshot whole, in its place, aside or under the night's name: runs ask for what they miss, and
-    the next good night tidies up.
+    What the night did not ask, such as for other settings, stays for 30 days. Each answer is moved whole: a kill in between
+    leaves older ones beside the night's, which its Retry or the next good night replaces.
 
     Args:
         folder: Of all snapshots.
@@ -77,12 +79,17 @@ def take_over(folder: Path, night: str, name: str) -> None:
     Raises:
         InvalidInput: The disk is not writable.
     """
-    place, aside = folder / name, folder / f".{name}.old"
+    place, newest = folder / name, folder / night
     with explained(place):
-        if (folder / night).is_dir():
-            if place.is_dir():
-                shutil.rmtree(aside, ignore_errors=True)
-                place.rename(aside)
-            (folder / night).rename(place)
-        for old in [aside, *(path for path in folder.glob("*") if _NIGHT.fullmatch(path.name) and path.name < night)]:
+        for answer in newest.glob("*/*.gz"):
+            (place / answer.parent.name).mkdir(parents=True, exist_ok=True)
+            answer.replace(place / answer.parent.name / answer.name)
+        if newest.is_dir():
+            limit = time.time() - _KEPT_S
+            for answer in place.glob("*/*.gz"):
+                if answer.stat().st_mtime < limit:
+                    answer.unlink()
+    nights = (path for path in folder.glob("*") if _NIGHT.fullmatch(path.name) and path.name <= night)
+    for old in nights:
+        if old != place:
             shutil.rmtree(old, ignore_errors=True)

@@ -1,5 +1,7 @@
 """Snapshot: an answer comes back as it was, or not at all."""
 
+import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -49,18 +51,21 @@ def test_a_good_night_leaves_its_answers_to_all_runs_and_removes_those_of_failed
     assert kept(tmp_path) == {later: later.encode(), "default": good.encode(), "mine": b"mine"}, "the later one awaits its retry"
 
 
-@pytest.mark.parametrize(
-    "left",
-    [
-        pytest.param((".default.old",), id="killed-when-the-old-one-was-aside"),
-        pytest.param((".default.old", "default"), id="killed-when-the-new-one-was-in"),
-        pytest.param((), id="the-first"),
-    ],
-)
-def test_a_good_night_mends_what_a_killed_one_left(left: tuple[str, ...], tmp_path: Path) -> None:
-    answered(tmp_path, "2026-11-24T023000", *left)
+def test_what_a_night_did_not_ask_stays_for_a_month(tmp_path: Path) -> None:
+    mine = Snapshot(tmp_path / "default")
+    for digest in ("ab", "cd", "ef"):
+        mine.put(digest, b"of mine")
+    (old,) = tmp_path.rglob("ef.gz")
+    os.utime(old, (time.time() - 31 * 24 * 3600,) * 2)
+    answered(tmp_path, "2026-11-24T023000")
     take_over(tmp_path, "2026-11-24T023000", "default")
-    assert kept(tmp_path) == {"default": b"2026-11-24T023000"}
+    assert [mine.get(digest) for digest in ("ab", "cd", "ef")] == [b"2026-11-24T023000", b"of mine", None]
+
+
+def test_a_snapshot_that_bears_a_nights_name_is_not_taken_for_a_failed_ones(tmp_path: Path) -> None:
+    answered(tmp_path, "2026-11-23T023000", "2026-11-24T023000")
+    take_over(tmp_path, "2026-11-24T023000", "2026-11-23T023000")
+    assert kept(tmp_path) == {"2026-11-23T023000": b"2026-11-24T023000"}
 
 
 def test_a_night_that_asked_nobody_leaves_the_snapshot_alone(tmp_path: Path) -> None:

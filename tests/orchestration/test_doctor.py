@@ -1,5 +1,6 @@
 """What doctor says of the model: a server is asked as the engine asks it, and nothing is fetched from a hub."""
 
+import json
 import socketserver
 import threading
 from collections.abc import Iterator
@@ -52,7 +53,6 @@ def test_a_server_that_lists_the_model_is_fit(model_server: StubServer, tmp_path
 @pytest.mark.parametrize(
     ("fault", "more", "problem"),
     [
-        pytest.param(None, "generation.model=other", "does not list the model 'other'; it lists 1, such as stub", id="model"),
         pytest.param(None, f"generation.base_url={NOWHERE}", f"no server answers at {NOWHERE}", id="nobody"),
         pytest.param(None, f'generation.replicas=["{NOWHERE}"]', f"no server answers at {NOWHERE}", id="replica"),
         pytest.param(answers(403), "shards=1", "refuses the key (HTTP 403)", id="forbidden"),
@@ -68,6 +68,22 @@ def test_what_is_wrong_with_a_server_is_said(
     found = model_finding(tmp_path, *behind(model_server, more))
     assert not found.ok
     assert problem in found.detail
+
+
+def test_a_model_that_a_server_lists_by_another_name_or_not_is_a_note(model_server: StubServer, tmp_path: Path) -> None:
+    found = model_finding(tmp_path, *behind(model_server, "generation.model=other"))
+    assert found.ok
+    assert "does not list 'other', but stub" in found.detail
+
+
+def test_the_judge_is_looked_at_where_one_is_used(model_server: StubServer, tmp_path: Path) -> None:
+    away = json.dumps({"engine": "chat-api", "model": "stub", "base_url": NOWHERE})
+    chosen = ("evaluation.judge=llm", f"evaluation.judge_generation={away}")
+    settings = configuration.load("demo", None, behind(model_server, *chosen), data_root=str(tmp_path))
+    findings = {finding.what: finding for finding in examine(settings)}
+    resources.release()
+    assert findings["model"].ok
+    assert f"no server answers at {NOWHERE}" in findings["judge"].detail
 
 
 def test_a_server_without_a_list_of_models_passes_with_a_word(model_server: StubServer, tmp_path: Path) -> None:

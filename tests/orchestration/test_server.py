@@ -232,6 +232,19 @@ def test_a_command_that_comes_while_a_server_ends_starts_its_own(tmp_path: Path)
         ending.shutdown()
 
 
+def test_another_server_on_the_port_of_one_that_was_killed_is_not_taken_for_it(tmp_path: Path) -> None:
+    home = tmp_path / "prefect"
+    home.mkdir()
+    with HTTPServer(("127.0.0.1", 0), Healthy) as another, subprocess.Popen(["sleep", "0"]) as killed:
+        killed.wait()
+        threading.Thread(target=another.serve_forever, daemon=True).start()
+        record = {"api_url": f"http://127.0.0.1:{another.server_port}/api", "pid": killed.pid, "serves": True}
+        (home / "server.json").write_text(json.dumps(record))
+        with command(tmp_path) as fresh:
+            assert server_of(fresh) not in ("", record["api_url"])
+        another.shutdown()
+
+
 def serve_on(port: int, data_root: Path) -> str:
     """What `ditto serve` says on a port that it cannot have."""
     environment = own_environment()
