@@ -155,7 +155,7 @@ def is_mt_bench_answer(body: Body) -> bool:
     [
         pytest.param(is_verdict, "judgements", id="verdicts"),
         pytest.param(is_grade, "mt-bench", id="grades"),
-        pytest.param(is_mt_bench_answer, "mt-bench", id="answers-to-mt-bench"),
+        pytest.param(is_mt_bench_answer, "mt-bench-answers", id="answers-to-mt-bench"),
     ],
 )
 def test_what_a_model_that_was_down_left_is_all_that_the_next_run_asks(
