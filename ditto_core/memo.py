@@ -9,9 +9,7 @@ PostgreSQL when several hosts share one memo (SQLAlchemy Core, same tables). `me
 """
 
 import queue
-import sqlite3
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,19 +17,14 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from ditto_core.errors import DittoError, InvalidInput, SourceUnavailable
 from ditto_core.generation.requests import Completion
+from ditto_core.memo_database import connect, first_line, insert, patiently, without_password
 
 _GROUP_SECONDS = 0.02  # replies wait for it
 _GROUP_ROWS = 10_000
 _LOOKUP_ROWS = 500
-_CONNECTIONS = 8
-_LOCKED_S = 60  # for other processes' locks on a SQLite file
-_LONGEST_WAIT_S = 600.0  # for a connection; hundreds of threads share them, each for less than a millisecond
-_AWAY_S = 60.0  # for a server that restarts, or another that takes its place
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0
 
 T = TypeVar("T")
 _met: set[str] = set()
@@ -105,19 +98,11 @@ class Memo:
     """
 
     def __init__(self, url: str) -> None:
-        self._shown = _without_password(url) if "://" in url else url
+        self._shown = without_password(url)
         with self._explained():
-            self._engine = sa.create_engine(
-                url,
-                pool_size=_CONNECTIONS,
-                max_overflow=_CONNECTIONS,
-                pool_timeout=_LONGEST_WAIT_S,
-                pool_pre_ping="sqlite" not in url,
-            )
-            if self._engine.dialect.name == "sqlite":
-                sa.event.listen(self._engine, "connect", _tune_sqlite)
+            self._engine = connect(url)
             if url in _met:
-                self._patiently(self._prepare)
+                patiently(self._prepare, self._shown)
             else:
                 self._prepare()  # a wrong address is said at once
         _met.add(url)
@@ -163,10 +148,10 @@ class Memo:
 
     def add_traffic(self, weights: str, calls: Mapping[str, int], hits: Mapping[str, int]) -> None:
         """Add up what a run asked of a model, by purpose."""
-        insert = self._insert(_TRAFFIC)
-        statement = insert.on_conflict_do_update(
+        new = insert(self._engine, _TRAFFIC)
+        statement = new.on_conflict_do_update(
             index_elements=["purpose", "weights"],
-            set_={name: _TRAFFIC.c[name] + insert.excluded[name] for name in ("calls", "hits")},
+            set_={name: _TRAFFIC.c[name] + new.excluded[name] for name in ("calls", "hits")},
         )
         rows = [
             {"purpose": purpose, "weights": weights, "calls": calls.get(purpose, 0), "hits": hits.get(purpose, 0)}
@@ -207,7 +192,7 @@ class Memo:
         if not rows:
             return 0
         unique = _in_order({row["key"]: dict(row) for row in rows})
-        statement = self._insert(_COMPLETIONS).on_conflict_do_nothing(index_elements=["key"])
+        statement = insert(self._engine, _COMPLETIONS).on_conflict_do_nothing(index_elements=["key"])
         with self._explained(), self._engine.begin() as connection:
             before = connection.scalar(sa.select(sa.func.count()).select_from(_COMPLETIONS)) or 0
             connection.execute(statement, unique)
@@ -275,43 +260,18 @@ class Memo:
             yield
         except (sa.exc.SQLAlchemyError, ModuleNotFoundError) as error:
             raise InvalidInput(
-                f"the memo at {self._shown!r} cannot be used: {_first_line(error)}. Expected a database that Ditto made, "
+                f"the memo at {self._shown!r} cannot be used: {first_line(error)}. Expected a database that Ditto made, "
                 f"or an address like sqlite:///ditto-data/memo.db; move a damaged file away to start a new one."
             ) from error
 
     def _transact(self, act: Callable[[sa.Connection], T]) -> T:
-        """Do something in one transaction, and again from its start while the server is away; raises as `_patiently`."""
+        """Do something in one transaction, and again from its start while the server is away; raises as `patiently`."""
 
         def once() -> T:
             with self._engine.begin() as connection:
                 return act(connection)
 
-        return self._patiently(once)
-
-    def _patiently(self, act: Callable[[], T]) -> T:
-        """Do something, again and again while the server is away.
-
-        Raises:
-            SourceUnavailable: It stayed away.
-        """
-        until, pause = time.monotonic() + _AWAY_S, _FIRST_PAUSE_S
-        while True:
-            try:
-                return act()
-            except sa.exc.DBAPIError as error:
-                if not _is_away(error):
-                    raise
-                if time.monotonic() > until:
-                    raise SourceUnavailable(
-                        f"the database of the memo at {self._shown!r} does not answer: {_first_line(error)}. Start it, or see "
-                        f"why it cannot be reached, then run the command again; what was committed before is kept."
-                    ) from error
-            time.sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE_S)
-
-    def _insert(self, table: sa.Table) -> Any:
-        """An INSERT that knows ON CONFLICT; both databases have it, with the same words but in two classes."""
-        return (postgresql.insert if self._engine.dialect.name == "postgresql" else sqlite.insert)(table)
+        return patiently(once, self._shown)
 
     def _write_groups(self) -> None:
         """Body of the writer thread: take what is there, commit it, tell who waits for it; None ends it."""
@@ -327,7 +287,7 @@ class Memo:
                     problem = error  # of this group alone: the next may find the server back
                 except Exception as error:  # nobody else would hear of it: who waits and `close` do
                     problem = self._broken = InvalidInput(
-                        f"the memo cannot be written: {_first_line(error)}. Free some space or repair the database, then "
+                        f"the memo cannot be written: {first_line(error)}. Free some space or repair the database, then "
                         f"run the command again; what was committed before is kept."
                     )
             for new in group:
@@ -339,7 +299,7 @@ class Memo:
         Raises:
             SourceUnavailable: The server does not answer.
         """
-        statement = self._insert(_COMPLETIONS).on_conflict_do_nothing(index_elements=["key"])
+        statement = insert(self._engine, _COMPLETIONS).on_conflict_do_nothing(index_elements=["key"])
         rows = _in_order({new.completion.key: new.row for new in group})
 
         def write(connection: sa.Connection) -> dict[str, Completion]:
@@ -377,42 +337,3 @@ def _known(connection: sa.Connection, keys: Sequence[str]) -> dict[str, Completi
 def _in_order(rows: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
     """Rows by key, or two processes that insert the same ones could each wait for the other."""
     return [rows[key] for key in sorted(rows)]
-
-
-def _is_away(error: sa.exc.DBAPIError) -> bool:
-    """Whether a server hung up, or nobody answers at its address; what it has refused in words of its own has an SQLSTATE.
-
-    A standby that is not yet promoted refuses to write, and a server that starts or ends refuses everything.
-    """
-    if getattr(error.orig, "sqlstate", None) in ("25006", "57P01", "57P02", "57P03"):
-        return True
-    lost = isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError)
-    return lost and (error.connection_invalidated or getattr(error.orig, "sqlstate", "SQLite has none") is None)
-
-
-def _without_password(url: str) -> str:
-    return sa.engine.make_url(url).difference_update_query(["password"]).render_as_string(hide_password=True)
-
-
-def _tune_sqlite(connection: Any, _record: Any) -> None:
-    """Write-ahead log: readers never wait, a killed writer leaves a sound file; wait for other processes' locks."""
-    connection.execute(f"PRAGMA busy_timeout={_LOCKED_S * 1000}")
-    until = time.monotonic() + _LOCKED_S
-    while not _write_ahead(connection, last=time.monotonic() > until):
-        time.sleep(0.02)
-    connection.execute("PRAGMA synchronous=NORMAL")
-
-
-def _write_ahead(connection: Any, *, last: bool) -> bool:
-    """Switch the log on; of several that do so with a new file, SQLite lets none wait, it turns them away."""
-    try:
-        connection.execute("PRAGMA journal_mode=WAL")
-    except sqlite3.OperationalError as error:
-        if last or "locked" not in str(error):
-            raise
-        return False
-    return True
-
-
-def _first_line(error: Exception) -> str:
-    return str(getattr(error, "orig", None) or error).splitlines()[0]
