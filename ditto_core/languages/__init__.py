@@ -86,6 +86,7 @@ def _is_letter(character: str) -> bool:
     return re.match(_LETTER, character) is not None
 
 
+@cache
 def available() -> tuple[str, ...]:
     """Codes of the languages that ship with Ditto, sorted."""
     return tuple(sorted(path.parent.name for path in _FOLDER.glob("*/language.toml")))

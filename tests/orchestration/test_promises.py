@@ -149,7 +149,7 @@ def test_a_run_killed_at_any_point_pays_again_only_for_what_was_in_flight(
         process.communicate()
     model_server.latency = 0.0
     ditto("simulate", collected)
-    # In flight at the kill: the window of 4, and what the memo had not yet committed, 0.2 s of answers of 0.05 s each.
+    # In flight at the kill: the window of 4, and what had come and was not committed yet; of these nothing was handed out.
     at_risk = 4 + 4 * round(0.3 / 0.05)
     assert model_server.total() <= clean.calls + len(kills) * at_risk
     assert shards(collected) == clean.bytes

@@ -45,7 +45,7 @@ def test_retry_of_a_killed_process_pays_for_nothing_that_was_answered(served: Se
     model_server.latency = 0.0
     retry(served, run)
     again = sum(times - 1 for times in model_server.asked.values())
-    # In flight at the kill: the window of 4, and what the memo had not yet committed, 0.2 s of answers of 0.2 s each.
+    # In flight at the kill: the window of 4, and what had come and was not committed yet; of these nothing was handed out.
     assert again <= 4 + 4 * 2 < asked < model_server.total()
 
 
